@@ -1,0 +1,58 @@
+# Every verb works from a fresh clone: what it needs, it installs.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev check test ci demo up bench docs lock clean
+
+help:            ## this list
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %s: make PYTHON=python3.12" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+setup: $(VENV)/.runtime        ## make .venv and install what a user needs
+setup-dev: $(VENV)/.dev        ## the same, and what a developer needs
+
+check: $(VENV)/.dev            ## format, lint, types, imports, tidy
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest -q tests/tidy -p no:cacheprovider
+
+test: $(VENV)/.dev             ## all tests, on the same real Kafka
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup --cov --cov-report=term:skip-covered tests
+
+ci: check test                 ## what CI runs
+
+demo: $(VENV)/.runtime         ## the whole path on live traffic
+	@$(BIN)/enforcer demo
+
+up: $(VENV)/.runtime           ## the local stack alone
+	@$(BIN)/enforcer up
+
+bench: $(VENV)/.runtime        ## all benchmarks, each beside its baseline
+	$(BIN)/enforcer bench stream --rounds 3
+	$(BIN)/enforcer bench latency --rounds 3
+
+docs: $(VENV)/.dev             ## regenerate what is generated, and check links
+	$(BIN)/python -m pytest -q tests/tidy -p no:cacheprovider -k docs
+
+lock: $(VENV)/.dev             ## renew the locks
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock
+
+clean:                         ## remove what make made
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .coverage
