@@ -1,0 +1,37 @@
+"""Any record to bytes and back, by class and by fingerprint."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from enforcer.events.binary import CodecError
+from enforcer.events.generated import DECODERS, ENCODERS
+
+AVRO_MARKER: Final = 0xC3
+_JSON_STARTS: Final = frozenset(b"{ \t\r\n")
+
+
+def encode(record: Any) -> bytes:
+    """
+    Avro single-object bytes of any record that has a schema of its own.
+
+    Raises: CodecError, if a value does not fit its type (64 bits, Unicode, an enum's symbols).
+    """
+    return ENCODERS[type(record)](record)
+
+
+def decode(value: bytes) -> Any:
+    """
+    The record of Avro single-object bytes, whichever it is.
+
+    Raises: CodecError, if the schema was never released or the bytes are damaged in any way.
+    """
+    decoder = DECODERS.get(value[:10])
+    if decoder is None:
+        raise CodecError("the value has no known schema")
+    return decoder(value)
+
+
+def is_json(value: bytes) -> bool:
+    """Whether a value is to be read as JSON: by its first byte, as all readers tell."""
+    return value[:1] != b"" and value[0] in _JSON_STARTS
