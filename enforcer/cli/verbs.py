@@ -1,0 +1,131 @@
+"""
+Every verb: where its code is, in which panel it stands, and what it does in one line.
+
+To add a verb, write its module and add a row. A row's target is ``module:attribute``; the attribute
+is a function (one command) or a ``typer.Typer`` (a group). A row whose module does not exist is not
+listed. The module is imported only when its verb is called, so it may import what it likes; the text
+here must do for ``enforcer --help``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+
+TRY, RUN, POLICIES, INSPECT = "Try it", "Run it", "Policies", "Inspect"
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One row: a verb of the command line."""
+
+    name: str
+    target: str
+    panel: str
+    summary: str
+    examples: tuple[str, ...]
+    """Shown at the end of the verb's own help; the first also at the end of the overview."""
+
+    @property
+    def exists(self) -> bool:
+        """Is its module there? Looks for the file and imports nothing but the package."""
+        return find_spec(self.target.partition(":")[0]) is not None
+
+    def load(self) -> object:
+        """Import its module and return the command function or the group."""
+        module, _, attribute = self.target.partition(":")
+        return getattr(import_module(module), attribute)
+
+
+VERBS: tuple[Verb, ...] = (
+    Verb(
+        "demo",
+        "enforcer.cli.demo:demo",
+        TRY,
+        "Start everything here and enforce live traffic before your eyes.",
+        ("enforcer demo", "enforcer demo --seconds 20 --output json"),
+    ),
+    Verb(
+        "up",
+        "enforcer.cli.stack:up",
+        TRY,
+        "Start the local Kafka; no Docker, Java or root needed.",
+        ("enforcer up", "enforcer up --port 9092"),
+    ),
+    Verb(
+        "down",
+        "enforcer.cli.stack:down",
+        TRY,
+        "Stop the local Kafka; its data stays.",
+        ("enforcer down",),
+    ),
+    Verb(
+        "status",
+        "enforcer.cli.stack:status",
+        TRY,
+        "Say whether the local Kafka runs, and where.",
+        ("enforcer status", "enforcer status --output json"),
+    ),
+    Verb(
+        "worker",
+        "enforcer.cli.worker:worker",
+        RUN,
+        "Run agents that decide requests.",
+        ("enforcer worker --metrics-port 9464", "enforcer worker --processes 4"),
+    ),
+    Verb(
+        "topics",
+        "enforcer.cli.topics:app",
+        RUN,
+        "Make the broker's topics agree with the specification.",
+        ("enforcer topics apply", "enforcer topics diff"),
+    ),
+    Verb(
+        "send",
+        "enforcer.cli.traffic:send",
+        RUN,
+        "Produce requests from a file and print their verdicts.",
+        ("enforcer send requests.jsonl",),
+    ),
+    Verb(
+        "policy",
+        "enforcer.cli.policy:app",
+        POLICIES,
+        "Check policies, and put them in force.",
+        ("enforcer policy check policies/", "enforcer policy apply policies/ --wait"),
+    ),
+    Verb(
+        "eval",
+        "enforcer.cli.eval:evaluate",
+        POLICIES,
+        "Decide requests from a file, with no broker.",
+        ("enforcer eval --policies policies/ --input requests.jsonl --output jsonl",),
+    ),
+    Verb(
+        "tail",
+        "enforcer.cli.traffic:tail",
+        INSPECT,
+        "Follow decisions or the audit ledger.",
+        ("enforcer tail decisions", "enforcer tail audit --output jsonl"),
+    ),
+    Verb(
+        "audit",
+        "enforcer.cli.audit:app",
+        INSPECT,
+        "Verify the chain of the audit ledger.",
+        ("enforcer audit verify",),
+    ),
+    Verb(
+        "bench",
+        "enforcer.cli.bench:app",
+        INSPECT,
+        "Measure, always beside a baseline.",
+        ("enforcer bench latency --rounds 3", "enforcer bench stream"),
+    ),
+)
+
+
+def present() -> tuple[Verb, ...]:
+    """The verbs whose modules are there, in the order of the table."""
+    return tuple(verb for verb in VERBS if verb.exists)

@@ -1,0 +1,133 @@
+"""
+Settings, and where packaged data lies. The only reader of the environment.
+
+| variable | meaning | default |
+|---|---|---|
+| ``ENFORCER_BOOTSTRAP`` | brokers, ``host:port,host:port`` | the running local stack |
+| ``ENFORCER_PREFIX`` | the first part of every topic's name | ``enforcer`` |
+| ``ENFORCER_KAFKA_CONFIG`` | file with TLS and SASL settings | none |
+| ``ENFORCER_HOME`` | state: the local stack, worker identities, tables | ``$XDG_STATE_HOME/enforcer`` |
+| ``ENFORCER_CACHE`` | what can be made again: jars, the JVM's caches | ``$XDG_CACHE_HOME/enforcer`` |
+| ``ENFORCER_MAVEN_URL`` | a mirror of Maven Central for the local stack | Maven Central |
+| ``M2_REPO`` | a Maven repository that is read before anything is downloaded | none |
+| ``ENFORCER_DEBUG`` | ``1``: show tracebacks | off |
+| ``NO_COLOR`` | no colour, whatever its value | off |
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from enforcer.errors import ConfigError, IntegrityError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PACKAGE = Path(__file__).resolve().parent
+_TRUE = frozenset({"1", "true", "yes", "on"})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says. Options of the command line go before it."""
+
+    home: Path
+    cache: Path
+    bootstrap: str | None = None
+    prefix: str = "enforcer"
+    kafka_config: Path | None = None
+    maven_url: str | None = None
+    maven_repository: Path | None = None
+    debug: bool = False
+    no_color: bool = False
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """
+        Read the settings; an empty variable counts as absent.
+
+        Args:
+            environment: Instead of the process's own environment, for tests.
+
+        Raises: ConfigError, if the prefix cannot begin the name of a topic, or no home can be found.
+        """
+        values = os.environ if environment is None else environment
+
+        def path(name: str) -> Path | None:
+            text = values.get(name, "")
+            return Path(text).expanduser().absolute() if text else None
+
+        return cls(
+            home=path("ENFORCER_HOME") or _xdg(values, "XDG_STATE_HOME", ".local/state"),
+            cache=path("ENFORCER_CACHE") or _xdg(values, "XDG_CACHE_HOME", ".cache"),
+            bootstrap=values.get("ENFORCER_BOOTSTRAP") or None,
+            prefix=checked_prefix(values.get("ENFORCER_PREFIX") or "enforcer"),
+            kafka_config=path("ENFORCER_KAFKA_CONFIG"),
+            maven_url=values.get("ENFORCER_MAVEN_URL") or None,
+            maven_repository=path("M2_REPO"),
+            debug=values.get("ENFORCER_DEBUG", "").lower() in _TRUE,
+            no_color=bool(values.get("NO_COLOR")),
+        )
+
+
+def _xdg(values: Mapping[str, str], name: str, under_home: str) -> Path:
+    """``$NAME/enforcer``, or its default; XDG asks to ignore a relative path."""
+    text = values.get(name, "")
+    if text and Path(text).is_absolute():
+        return Path(text) / "enforcer"
+    home = values.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 — Path.home raises where this answers "~"
+    if not Path(home).is_absolute():
+        raise ConfigError(
+            "no home directory is known for this user",
+            help="set ENFORCER_HOME and ENFORCER_CACHE to directories that can be written",
+        )
+    return Path(home) / under_home / "enforcer"
+
+
+def checked_prefix(prefix: str) -> str:
+    """
+    Return *prefix* if it can begin the name of a topic.
+
+    Kafka allows letters, digits, dot, underscore and hyphen in at most 249 characters; our longest
+    suffix is ``.policy-history``.
+
+    Raises: ConfigError.
+    """
+    legal = all(c.isascii() and (c.isalnum() or c in "._-") for c in prefix)
+    if not prefix or not legal or len(prefix) > 200 or prefix.strip(".") == "":
+        raise ConfigError(
+            f"`{prefix}` cannot begin the name of a topic",
+            help="use letters, digits, `.`, `_` and `-`, at most 200 of them",
+        )
+    return prefix
+
+
+def data(name: str) -> Path:
+    """
+    Where the packaged directory *name* lies: ``schemas``, ``topics`` or ``policies``.
+
+    In a source checkout these stand beside the package; in a wheel they are inside it.
+
+    Raises: IntegrityError, if the installation lacks it.
+    """
+    assert name in {"schemas", "topics", "policies"}, name
+    for place in (_PACKAGE / "_data" / name, _PACKAGE.parent / name):
+        if place.is_dir():
+            return place
+    raise IntegrityError(
+        f"this installation lacks its `{name}` directory",
+        help="install it again: pip install --force-reinstall llm-enforcer",
+    )
+
+
+def environment_without(*names: str) -> dict[str, str]:
+    """The environment for a child process, less *names*."""
+    return {name: value for name, value in os.environ.items() if name not in names}
+
+
+def is_set(name: str) -> bool:
+    """Is the variable *name* in the environment, whatever its value?"""
+    return name in os.environ
