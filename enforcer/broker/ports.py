@@ -191,6 +191,9 @@ class LedgerProducer(Protocol):
     async def start(self) -> int:
         """Take the transactional id over (InitProducerId): fences older owners, ends their transaction. Returns the epoch."""
 
+    async def prepare(self, topics: Sequence[str]) -> None:
+        """Know the leaders of *topics* in both lanes. NotFoundError if one is missing."""
+
     async def begin(self) -> None:
         """Begin a transaction. Sends nothing."""
 
@@ -198,7 +201,7 @@ class LedgerProducer(Protocol):
         """Enqueue *records* in the transaction, as ``Producer.send``."""
 
     async def offsets(self, group: str, offsets: Mapping[Partition, int]) -> None:
-        """Commit *offsets* (of the next record to read) of *group* in the transaction. Waits for the sends first."""
+        """Commit *offsets* (of the next record to read) of *group* in the transaction. Does not wait for the sends."""
 
     async def commit(self) -> None:
         """Await every send of the transaction, then commit. Raises, uncommitted, if any send failed."""
@@ -231,6 +234,13 @@ class Membership(Protocol):
         Raises: AgentFencedError when the identity was taken by another process, when the group dropped us, or
         when this loop was late by more than the session timeout: stop at once, do not rejoin.
         Whatever the ``assigned`` callback raised is raised here.
+        """
+
+    def check(self) -> None:
+        """
+        Raise what ``run`` would raise: the seat is lost, or this loop was late by more than the session timeout.
+
+        Cheap; call it before anything is sent, for after a long stop the loop may run the sender first.
         """
 
     async def leave(self) -> None:
