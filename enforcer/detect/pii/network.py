@@ -1,0 +1,132 @@
+"""Addresses in networks: e-mail and IP."""
+
+from __future__ import annotations
+
+from ipaddress import AddressValueError, IPv6Address
+from typing import TYPE_CHECKING
+
+from enforcer.detect.pii.recogniser import (
+    Candidate,
+    Context,
+    Recogniser,
+    digit_at,
+    pattern,
+    word_after,
+    word_before,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_EMAIL = pattern(
+    rb"[\p{L}\p{N}._%+'&/=\-!#$^*{}~]+@(?:[\p{L}\p{N}](?:[\p{L}\p{N}\-]*[\p{L}\p{N}])?\.)+(?:xn--[a-z0-9\-]+|\p{L}{2,})"
+)
+# Endings that name files, not domains: icon@2x.png, build@v1.py.
+_FILE_ENDINGS = frozenset(
+    b"png jpg jpeg gif svg webp bmp ico pdf js mjs cjs jsx ts tsx css scss less map json yaml yml "
+    b"toml xml html htm txt md csv log py pyc rb go java kt c h cpp hpp sh sql lock zip gz tar tgz".split()
+)
+_MENTION_EDGE = b".'&/=!#$^*{}~-"
+
+_IPV4 = pattern(rb"(?:\d{1,3}\.){3}\d{1,3}")
+_IPV6 = pattern(rb"[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?::|(?:\d{1,3}\.){3}\d{1,3})?")
+_VERSION_CONTEXT = Context(
+    rb"version\s*$|\bver\.?\s*$|\brelease\s*$|\bv\s*$|\bbuild\s*$|\brev(?:ision)?\s*$|[=~^<>]=\s*$"
+    rb"|\bsection\s*$|\bchapter\s*$|\bclause\s*$|\boid\s*$|\bfirmware\s*$|\bupgrade(?:d)? to\s*$"
+)
+_IP_CONTEXT = Context(
+    rb"\bip\b|\bipv[46]\b|address|host|server|ping|client|remote|subnet|gateway|peer|login|from"
+)
+
+
+def _find_emails(data: bytes) -> Iterator[Candidate]:
+    for match in _EMAIL.finditer(data):
+        start, end = match.span()
+        at = data.index(b"@", start)
+        # Punctuation around an address is the sentence's, not the address's.
+        while start < at and data[start] in _MENTION_EDGE:
+            start += 1
+        if start == at:
+            continue
+        domain = data[at + 1 : end]
+        labels = domain.split(b".")
+        if labels[-1].lower() in _FILE_ENDINGS or all(label.isdigit() for label in labels[:-1]):
+            continue
+        if word_after(data, end):
+            yield Candidate(start, end, 0.7, "shape, joined to what follows")
+        else:
+            yield Candidate(start, end, 0.95, "shape")
+
+
+def _find_ips(data: bytes) -> Iterator[Candidate]:
+    if b"." in data:
+        yield from _find_ipv4(data)
+    if b":" in data:
+        yield from _find_ipv6(data)
+
+
+def _find_ipv4(data: bytes) -> Iterator[Candidate]:
+    for match in _IPV4.finditer(data):
+        start, end = match.span()
+        if word_before(data, start) or word_after(data, end):
+            continue
+        if start > 0 and data[start - 1] in b".-" and (start == 1 or word_before(data, start - 1)):
+            continue
+        if end < len(data) and data[end] == 46 and digit_at(data, end + 1):
+            continue
+        octets = data[start:end].split(b".")
+        if any(int(octet) > 255 or (len(octet) > 1 and octet[0] == 48) for octet in octets):
+            continue
+        if _VERSION_CONTEXT.before(data, start):
+            yield Candidate(start, end, 0.2, "reads as a version")
+        elif _IP_CONTEXT.around(data, start, end):
+            yield Candidate(start, end, 0.95, "range of every octet, context word")
+        elif all(len(octet) == 1 for octet in octets) and octets[0] in (b"0", b"1", b"2", b"3"):
+            yield Candidate(start, end, 0.5, "range of every octet, short")
+        else:
+            yield Candidate(start, end, 0.8, "range of every octet")
+
+
+def _find_ipv6(data: bytes) -> Iterator[Candidate]:
+    for match in _IPV6.finditer(data):
+        start, end = match.span()
+        if word_before(data, start) or word_after(data, end):
+            continue
+        if data[end - 1] == 58 and data[end - 2 : end] != b"::":
+            end -= 1
+        value = data[start:end]
+        if (start and data[start - 1] in b":.") or (end < len(data) and data[end] == 58):
+            continue
+        try:
+            address = IPv6Address(value.decode("ascii"))
+        except (AddressValueError, UnicodeDecodeError):
+            continue
+        if int(address) <= 1:
+            # The unspecified and the loopback address say nothing of a person.
+            continue
+        groups = [group for group in value.split(b":") if group]
+        if len(groups) >= 4 or (len(groups) > 1 and _routable(groups[0])):
+            yield Candidate(start, end, 0.9, "parses as IPv6")
+
+
+def _routable(group: bytes) -> bool:
+    """Whether a first group opens a global, unique local or link-local address."""
+    first = int(group, 16)
+    return len(group) == 4 and (
+        0x2000 <= first <= 0x3FFF or 0xFC00 <= first <= 0xFDFF or first == 0xFE80
+    )
+
+
+EMAIL = Recogniser("email", (rb"[^\s@]@[^\s@]+\.[^\s@]{2}",), _find_emails, 90)
+IP_ADDRESS = Recogniser(
+    "ip_address",
+    (
+        rb"\d\.\d{1,3}\.\d{1,3}\.\d",
+        rb"[0-9A-Fa-f]::[0-9A-Fa-f]",
+        rb"[0-9A-Fa-f]::(?:[^0-9A-Za-z:]|$)",
+        rb"(?:[0-9A-Fa-f]{1,4}:){6}",
+        rb"::[0-9A-Fa-f]{1,4}:",
+    ),
+    _find_ips,
+    70,
+)

@@ -1,0 +1,183 @@
+"""Numbers that identify a person or an account: social security numbers and payment cards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from enforcer.detect.pii.recogniser import (
+    Candidate,
+    Context,
+    Recogniser,
+    digit_at,
+    pattern,
+    word_after,
+    word_before,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SSN = pattern(rb"\d{3}([- ]?)\d{2}([- ]?)\d{4}")
+_SSN_CONTEXT = Context(rb"\bssn|social.?sec|soc\.? ?sec|\btax.?(?:payer)?.?id|\bitin\b")
+_CARD_RUN = pattern(rb"\d(?:[ \-]?\d){11,}")
+_CARD_CONTEXT = Context(
+    rb"card|visa|master.?card|maestro|amex|american express|discover|\bpan\b|\bcc\b|credit|debit"
+)
+_CARD_DIGITS_MIN = 12
+_CARD_DIGITS_MAX = 19
+_MAESTRO_ONLY = 12
+_LUHN_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+
+# Groupings that cards are printed in, by the lengths of their groups.
+_PRINTED = frozenset({
+    (4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (4, 4, 4, 1), (4, 4, 5), (4, 4, 4), (6, 13),
+})  # fmt: skip
+
+
+def luhn_valid(digits: bytes) -> bool:
+    """Whether ASCII digits satisfy the Luhn formula (ISO/IEC 7812-1, annex B)."""
+    total = 0
+    for index, digit in enumerate(reversed(digits)):
+        value = digit - 48
+        total += _LUHN_DOUBLED[value] if index & 1 else value
+    return total % 10 == 0
+
+
+def issuer_known(digits: bytes) -> bool:
+    """Whether length and leading digits are those of a payment network (ISO/IEC 7812 ranges)."""
+    length = len(digits)
+    one, two, three, four = digits[:1], int(digits[:2]), int(digits[:3]), int(digits[:4])
+    if one == b"4":
+        return length in (13, 16, 19)
+    if two in (34, 37):
+        return length == 15
+    if 51 <= two <= 55 or 2221 <= four <= 2720:
+        return length == 16
+    if four == 6011 or 644 <= three <= 649 or two in (60, 62, 65, 81):
+        return 16 <= length <= 19
+    if 3528 <= four <= 3589 or two == 35:
+        return 16 <= length <= 19
+    if four in (2131, 1800):
+        return length == 15
+    if 300 <= three <= 305 or two in (36, 38, 39) or three == 309:
+        return 14 <= length <= 19
+    if two in (50, 56, 57, 58, 59, 61, 63, 64, 66, 67, 68, 69):
+        return 12 <= length <= 19
+    return 2200 <= four <= 2204 and length >= 16
+
+
+def _find_cards(data: bytes) -> Iterator[Candidate]:
+    for match in _CARD_RUN.finditer(data):
+        start, end = match.span()
+        yield from _cards_in_run(data, _groups(data, start, end))
+
+
+def _groups(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
+    """The groups of digits of a run as (start, end), those joined to a word left out."""
+    groups: list[tuple[int, int]] = []
+    at = start
+    while at < end:
+        stop = at
+        while stop < end and 48 <= data[stop] <= 57:
+            stop += 1
+        groups.append((at, stop))
+        at = stop + 1
+    # A UUID or an order code joins letters to its digits by hyphens: such groups are no card's.
+    first, last = 0, len(groups)
+    if word_before(data, start) or (
+        start > 1 and data[start - 1] in b"-." and word_before(data, start - 1)
+    ):
+        first = 1
+        while first < last and data[groups[first][0] - 1] == 45:
+            first += 1
+    if word_after(data, end) or (
+        end + 1 < len(data) and data[end] in b"-." and word_after(data, end + 1)
+    ):
+        last -= 1
+        while last > first and data[groups[last - 1][1]] == 45:
+            last -= 1
+    return groups[first:last]
+
+
+def _cards_in_run(data: bytes, groups: list[tuple[int, int]]) -> Iterator[Candidate]:
+    index = 0
+    while index < len(groups):
+        card, used = _card_at(data, groups, index)
+        if card is not None:
+            yield card
+        index += used
+
+
+def _card_at(
+    data: bytes, groups: list[tuple[int, int]], first: int
+) -> tuple[Candidate | None, int]:
+    """The longest card that starts with group *first*, and how many groups it takes (at least 1)."""
+    best: tuple[Candidate | None, int] = (None, 1)
+    digits = b""
+    lengths: list[int] = []
+    for count, (start, end) in enumerate(groups[first : first + _CARD_DIGITS_MAX], 1):
+        if len(digits) + end - start > _CARD_DIGITS_MAX:
+            break
+        digits += data[start:end]
+        lengths.append(end - start)
+        if len(digits) < _CARD_DIGITS_MIN or not luhn_valid(digits) or len(set(digits)) == 1:
+            continue
+        confidence, reason = _card_confidence(data, digits, tuple(lengths), (groups[first][0], end))
+        if confidence:
+            best = (Candidate(groups[first][0], end, confidence, reason), count)
+    return best
+
+
+def _card_confidence(
+    data: bytes, digits: bytes, lengths: tuple[int, ...], span: tuple[int, int]
+) -> tuple[float, str]:
+    printed = len(lengths) == 1 or lengths in _PRINTED or len(lengths) == len(digits)
+    known = issuer_known(digits)
+    near = _CARD_CONTEXT.around(data, *span)
+    if known and printed:
+        if len(digits) == _MAESTRO_ONLY and not near:
+            return 0.4, "Luhn check digit, issuer range, short"
+        return (0.99 if near else 0.9), "Luhn check digit, issuer range"
+    if not near:
+        return (0.35, "Luhn check digit") if printed and known else (0.0, "")
+    return (0.6, "Luhn check digit, context word") if known or printed else (0.0, "")
+
+
+def _find_ssns(data: bytes) -> Iterator[Candidate]:
+    for match in _SSN.finditer(data):
+        start, end = match.span()
+        if word_before(data, start) or word_after(data, end) or _in_longer_number(data, start, end):
+            continue
+        if not _ssn_structure(data[start:end]):
+            continue
+        first, second = match.group(1), match.group(2)
+        if first != second:
+            continue
+        near = _SSN_CONTEXT.before(data, start)
+        if first == b"-":
+            yield Candidate(start, end, 0.95 if near else 0.85, "structure")
+        elif near:
+            yield Candidate(start, end, 0.75, "structure, context word")
+        elif first == b" ":
+            yield Candidate(start, end, 0.4, "structure, no hyphens")
+
+
+def _in_longer_number(data: bytes, start: int, end: int) -> bool:
+    """Whether a hyphen, dot or slash joins more digits to the number."""
+    joins = b"-./"
+    before = start > 1 and data[start - 1] in joins and digit_at(data, start - 2)
+    return before or (end + 1 < len(data) and data[end] in joins and digit_at(data, end + 1))
+
+
+def _ssn_structure(value: bytes) -> bool:
+    """Whether the Social Security Administration could have issued the number."""
+    digits = bytes([byte for byte in value if 48 <= byte <= 57])
+    area, group, serial = digits[:3], digits[3:5], digits[5:]
+    if area in (b"000", b"666") or area >= b"900" or group == b"00" or serial == b"0000":
+        return False
+    # Numbers that were printed in advertisements and are void: 078-05-1120 and 219-09-9999.
+    return digits not in (b"078051120", b"219099999")
+
+
+SSN = Recogniser("ssn", (rb"\d{3}-\d{2}-\d{4}", rb"\d{3} ?\d{2} ?\d{4}"), _find_ssns, 80)
+CREDIT_CARD = Recogniser("credit_card", (rb"(?:\d[ \-]?){12}",), _find_cards, 100)

@@ -1,0 +1,184 @@
+"""
+Names, postal addresses and dates of birth: kinds told by shape and context alone.
+
+They are off unless asked for. No model reads the sentence, so they miss much and mistake some:
+their confidence says so, and docs/detectors.md has the figures.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from enforcer.detect.pii.recogniser import (
+    Candidate,
+    Context,
+    Recogniser,
+    pattern,
+    word_after,
+    word_before,
+)
+from enforcer.detect.pii.words import FIRST_NAMES, NOT_NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CAPITALISED = rb"\p{Lu}\p{Ll}+(?:['\-]\p{Lu}?\p{Ll}+)*"
+_PERSON = pattern(
+    _CAPITALISED
+    + rb"(?: (?:\p{Lu}\.?|de|da|van|von|der|den|di|del|ten|la|bin|al|"
+    + _CAPITALISED
+    + rb")){0,4}"
+)
+_TITLE = pattern(rb"(?i)(?:\b(?:mr|mrs|ms|miss|dr|prof|professor|sir|madam|dame|rev)\.?\s*)$")
+_NAME_LEAD = pattern(
+    rb"(?i)(?:\bname(?:\s+is|:|\s*=)|\bi am|\bi'm|\bcalled|\bsigned,?|\bregards,|\bsincerely,|\bdear|\bhi|\bhello|\battn:?"
+    rb"|\bcustomer:?|\bpatient:?|\bcardholder:?|\bemployee:?|\bcontact:?|\bby|\bmet|\bwith|\bauthor:?)\s*$"
+)
+
+_STREET_WORDS = (
+    rb"street|st|avenue|ave|road|rd|boulevard|blvd|lane|ln|drive|dr|court|ct|circle|cir|way|place|pl|square|sq|terrace|"
+    rb"parkway|pkwy|highway|hwy|crescent|close|grove|alley|quay|mews|row|walk|trail|plaza|loop|pass|ridge|union|"
+    rb"stra\xc3\x9fe|strasse|str|gasse|platz|weg|allee|ring|rue|via|viale|piazza|calle|avenida|plaza|paseo|rua|travessa|"
+    rb"chemin|straat|laan|plein|gatan|v\xc3\xa4gen|gade|vej|veien|gata|katu|tie|utca|u\.|ulica|ul\.|tn|mnt|tee"
+)
+_STREET_ENDINGS = (
+    rb"(?:stra(?:\xc3\x9f|ss)e|gasse|platz|weg|allee|straat|laan|plein|gatan|v\xc3\xa4gen|gade|vej|vejen|veien|vegen|gata|katu|"
+    rb"kuja|tie|braut|vegur|stien|gatan|str\xc3\xa6de|dreef|singel|gr\xc3\xa4nd|tn|mnt|utca|\xc3\xa1gi|stieg|damm|hof|graben|bakken)"
+)
+_UNIT = rb"(?:(?:apt|apartment|suite|ste|unit|floor|room|flat|#)\.? ?[0-9A-Za-z\-]{1,6})"
+_NUMBER = rb"\d{1,5}[A-Za-z]?"
+_STREET_WORD = rb"(?:[\p{L}'.\-]+)"
+_NUMBER_FIRST = (
+    rb"\b"
+    + _NUMBER
+    + rb"(?: \d{1,5})? (?:"
+    + _STREET_WORD
+    + rb" ){1,4}?(?:"
+    + _STREET_WORDS
+    + rb")\b\.?"
+)
+_NUMBER_LAST = (
+    rb"(?:\b\d{1,5} )?(?:(?:"
+    + _STREET_WORDS
+    + rb") (?:"
+    + _STREET_WORD
+    + rb" ){1,3}?|(?:"
+    + _STREET_WORD
+    + rb" ){0,2}?[\p{L}]*"
+    + _STREET_ENDINGS
+    + rb" )\d{1,4}\b"
+)
+_BOX = rb"\b(?:p\.? ?o\.? ?box|psc|unit) \d{1,5}(?:,? box \d{1,5})?|\bbox \d{3,5}\b"
+_ADDRESS = pattern(
+    rb"(?i)(?:"
+    + _BOX
+    + rb"|"
+    + _NUMBER_FIRST
+    + rb"|"
+    + _NUMBER_LAST
+    + rb")(?:[,\s]{1,4}"
+    + _UNIT
+    + rb")?"
+)
+_UNIT_ADDRESS = pattern(
+    rb"(?:\b\d{1,5} )(?:\p{Lu}[\p{L}'.\-]+ ){1,4}\d{1,5}[.,]?\s{1,3}(?:Apt\.|Suite) \d{1,4}"
+)
+_ADDRESS_CONTEXT = Context(
+    rb"address|lives? (?:at|on|in)|located at|sent? to|ship|deliver|office is at|arrived at|meet (?:me|you) at"
+)
+
+_DATE = pattern(
+    rb"\d{1,2}[/.\-]\d{1,2}[/.\-](?:\d{4}|\d{2})|\d{4}[/.\-]\d{1,2}[/.\-]\d{1,2}"
+    rb"|(?i)(?:\d{1,2}(?:st|nd|rd|th)? )?(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?"
+    rb"|sep(?:t(?:ember)?)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.? (?:\d{1,2}(?:st|nd|rd|th)?,? )?\d{4}"
+)
+_BIRTH_CONTEXT = Context(
+    rb"born|birth|\bdob\b|\bd\.o\.b|geboren|n\xc3\xa9\(?e?\)? le|nacid[oa]|nascid[oa]|nato il|nata il"
+)
+
+
+def _find_names(data: bytes) -> Iterator[Candidate]:
+    for match in _PERSON.finditer(data):
+        start, end = match.span()
+        if word_before(data, start) or word_after(data, end):
+            continue
+        found = _name(data, start, end)
+        if found is not None:
+            yield found
+
+
+def _name(data: bytes, start: int, end: int) -> Candidate | None:
+    words = data[start:end].split(b" ")
+    # A capitalised word that opens a sentence or names a thing is no part of a name.
+    while words and words[0].lower() in NOT_NAMES:
+        start += len(words[0]) + 1
+        words.pop(0)
+    while words and (words[-1].lower() in NOT_NAMES or words[-1][:1].islower()):
+        end -= len(words[-1]) + 1
+        words.pop()
+    if not words or any(word.lower() in NOT_NAMES for word in words):
+        return None
+    before = data[max(0, start - 32) : start]
+    if _TITLE.search(before):
+        return Candidate(start, end, 0.75, "title")
+    known = words[0].lower() in FIRST_NAMES
+    if _NAME_LEAD.search(before):
+        return Candidate(start, end, 0.7 if known or len(words) > 1 else 0.5, "words before it")
+    if known:
+        return Candidate(start, end, 0.6 if len(words) > 1 else 0.5, "first name")
+    if len(words) in (2, 3):
+        return Candidate(start, end, 0.35, "two capitalised words")
+    return None
+
+
+def _find_addresses(data: bytes) -> Iterator[Candidate]:
+    for match in _ADDRESS.finditer(data):
+        start, end = match.span()
+        if word_before(data, start) or word_after(data, end):
+            continue
+        near = _ADDRESS_CONTEXT.before(data, start)
+        yield Candidate(start, end, 0.8 if near else 0.6, "number and street word")
+    for match in _UNIT_ADDRESS.finditer(data):
+        start, end = match.span()
+        yield Candidate(start, end, 0.6, "number and unit")
+
+
+def _find_births(data: bytes) -> Iterator[Candidate]:
+    for match in _DATE.finditer(data):
+        start, end = match.span()
+        if word_before(data, start) or word_after(data, end):
+            continue
+        if _BIRTH_CONTEXT.before(data, start) and _date_possible(data[start:end]):
+            yield Candidate(start, end, 0.85, "date, words of birth")
+
+
+def _date_possible(value: bytes) -> bool:
+    """Whether a date written in numbers has a month and a day."""
+    separator = next((byte for byte in b"/.-" if byte in value), None)
+    if separator is None or not value.replace(bytes([separator]), b"").isdigit():
+        return True
+    numbers = [int(number) for number in value.split(bytes([separator]))]
+    if len(numbers) != 3:
+        return True
+    if numbers[0] > 31:
+        return 1 <= numbers[1] <= 12 and 1 <= numbers[2] <= 31
+    first, second = numbers[:2]
+    return (1 <= first <= 12 and 1 <= second <= 31) or (1 <= first <= 31 and 1 <= second <= 12)
+
+
+NAME = Recogniser("name", (rb"\p{Lu}\p{Ll}",), _find_names, 10)
+ADDRESS = Recogniser(
+    "address",
+    (rb"(?i)\d[A-Za-z]? [^0-9\s]", rb"(?i)\pL\.? \d", rb"(?i)box \d"),
+    _find_addresses,
+    20,
+)
+DATE_OF_BIRTH = Recogniser(
+    "date_of_birth",
+    (
+        rb"\d[/.\-]\d{1,2}[/.\-]\d",
+        rb"(?i)(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.? \d",
+    ),
+    _find_births,
+    50,
+)

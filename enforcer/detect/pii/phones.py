@@ -1,0 +1,160 @@
+"""
+Telephone numbers.
+
+Digits in groups are common and few of them are telephones, so shape alone is believed only where
+it is a telephone's own: a plus, North American brackets and groups, the national zero in several
+groups. Everything else needs a word nearby that speaks of calling.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import phonenumbers
+
+from enforcer.detect.pii.recogniser import (
+    Candidate,
+    Context,
+    Recogniser,
+    digit_at,
+    pattern,
+    word_before,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_DIGITS_MIN = 7
+_DIGITS_MAX = 15
+_RUN = pattern(
+    rb"(?:\+ ?)?\(?\d(?:[ .\-/]{0,2}[()]{0,2}[ .\-]?\d){6,24}(?:\s?(?:x|ext\.?|extension)\s?\d{1,6})?"
+)
+_NANP = pattern(
+    rb"(?:(?:\+|00)?1[ .\-]?)?(?:\(\d{3}\)[ .\-]?|\d{3}[ .\-])\d{3}[ .\-]?\d{4}(?:\s?(?:x|ext\.?|extension)\s?\d{1,6})?"
+)
+_DATE = pattern(
+    rb"(?:\(?(?:19|20)\d\d[-./ ](?:0?[1-9]|1[0-2])[-./ ](?:0?[1-9]|[12]\d|3[01])(?:[ .\-]\d.*)?"
+    rb"|(?:0?[1-9]|[12]\d|3[01])[-./ ](?:0?[1-9]|[12]\d|3[01])[-./ ](?:19|20)\d\d(?:[ .\-]\d.*)?"
+    rb"|(?:19|20)\d\d ?- ?(?:19|20)\d\d)"
+)
+_CONTEXT = Context(
+    rb"phone|\btel\b|\btel[.:]|telefon|\bcall(?:s|ed|ing|back)?\b|\bfax|mobile|\bcell|\bdesk\b|\boffice\b|whatsapp|\bsms\b"
+    rb"|\btext(?:ed)? me|dial|\bring me|reach (?:me|us|him|her|them)|contact|answering at|messages? (?:to|on)"
+    rb"|registered|hotline|helpline|landline|handy|portable|m\xc3\xb3vil|t\xc3\xa9l|celular|\bnumber is\b|voicemail"
+)
+_CONTEXT_AFTER = pattern(
+    rb"(?i)^[\s,\-(]{0,3}(?:office|fax|mobile|cell|home|work|phone|tel|desk|direct|main)\b"
+)
+_OTHER_CONTEXT = Context(
+    rb"order|invoice|ticket|\bref\b|reference|account|\bacct|\bid\b|serial|version|\bsku\b|tracking|isbn|price|total|"
+    rb"amount|\bport\b|\bline\b|commit|build|\bcase\b|\bpo\b|\bzip\b|\blicen[cs]e"
+)
+
+
+def _find_phones(data: bytes) -> Iterator[Candidate]:
+    for match in _RUN.finditer(data):
+        start, end = match.span()
+        if data[start] == 40 and data.find(b")", start, end) < 0:
+            start += 1
+        for first, last in _pieces(data, start, end):
+            found = _phone(data, first, last)
+            if found is not None:
+                yield found
+
+
+def _pieces(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
+    """
+    A run cut where another number ends before a North American one begins.
+
+    "5089 (602)272-9781" is one run of digits and separators, and two things.
+    """
+    if data[start] == 43:
+        return [(start, end)]
+    cut = data.rfind(b" (", start + 1, end)
+    if cut > start and cut - start > 1 and _NANP.fullmatch(data[cut + 1 : end]):
+        return [(start, cut), (cut + 1, end)]
+    return [(start, end)]
+
+
+def _phone(data: bytes, start: int, end: int) -> Candidate | None:
+    if word_before(data, start) or digit_at(data, end) or _continues(data, start, end):
+        return None
+    value = data[start:end]
+    digits = bytes(
+        [byte for byte in value.partition(b"x")[0].partition(b"e")[0] if 48 <= byte <= 57]
+    )
+    if not _DIGITS_MIN <= len(digits) <= _DIGITS_MAX or _DATE.fullmatch(value):
+        return None
+    if value.count(b"(") != value.count(b")"):
+        return None
+    shape, reason = _shape(value, digits)
+    if shape == 0.0:
+        return None
+    if _CONTEXT.before(data, start) or _CONTEXT_AFTER.search(data[end : end + 16]):
+        return Candidate(start, end, min(0.95, shape + 0.35), reason + ", context word")
+    if _OTHER_CONTEXT.before(data, start):
+        return Candidate(start, end, max(0.1, shape - 0.3), reason + ", another number's word")
+    return Candidate(start, end, shape, reason)
+
+
+def _continues(data: bytes, start: int, end: int) -> bool:
+    """Whether the digits are a part of something longer: a decimal, a date, a code, a letter."""
+    if start > 0 and data[start - 1] in b"-./:#$" and start > 1 and word_before(data, start - 1):
+        return True
+    if start > 0 and data[start - 1] in b"#$=_":
+        return True
+    if end < len(data):
+        after = data[end]
+        if after in b"%_:" and digit_at(data, end + 1):
+            return True
+        if after in b"-./" and digit_at(data, end + 1):
+            return True
+        return 65 <= after <= 90 or 97 <= after <= 122 or after == 95
+    return False
+
+
+def _shape(value: bytes, digits: bytes) -> tuple[float, str]:
+    """How much the writing alone says "telephone", and what says it."""
+    if value[:1] == b"+":
+        return _international(value)
+    if _NANP.fullmatch(value):
+        plain = value.partition(b"x")[0]
+        return (0.5 if plain.count(b" ") >= 2 else 0.65), "North American groups"
+    if value.isdigit():
+        return _plain(digits)
+    groups = [group for group in _split(value) if group]
+    if any(len(group) > 7 for group in groups) or b"/" in value:
+        return 0.2, "digits in groups"
+    if value[:2] == b"00" and len(digits) >= 10:
+        return 0.55, "international prefix"
+    if digits[:1] == b"0" and 9 <= len(digits) <= 12 and len(groups) >= 3:
+        return 0.5, "national prefix, groups"
+    if len(groups) == 2 and (len(groups[0]), len(groups[1])) in ((3, 4), (4, 4)):
+        return 0.3, "local groups"
+    return 0.3, "digits in groups"
+
+
+def _international(value: bytes) -> tuple[float, str]:
+    text = value.decode("ascii").replace("(0)", "")
+    try:
+        number = phonenumbers.parse(text, None)
+    except phonenumbers.NumberParseException:
+        return 0.3, "plus sign"
+    if phonenumbers.is_valid_number(number):
+        return 0.9, "plus sign, valid in its country"
+    return 0.6, "plus sign"
+
+
+def _plain(digits: bytes) -> tuple[float, str]:
+    if len(digits) == 10 and digits[0] >= 50 and digits[3] >= 50:
+        return 0.35, "ten digits"
+    if 9 <= len(digits) <= 12:
+        return 0.25, "digits"
+    return 0.0, ""
+
+
+def _split(value: bytes) -> list[bytes]:
+    return value.translate(bytes(b if 48 <= b <= 57 else 32 for b in range(256))).split(b" ")
+
+
+PHONE = Recogniser("phone", (rb"(?:\d[ .\-/]{0,2}[()]{0,2}[ .\-]?){6}\d",), _find_phones, 60)
