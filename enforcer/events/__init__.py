@@ -68,6 +68,28 @@ from enforcer.events.generated import (
     encode_usage,
     encode_waiting_usage_row,
 )
+from enforcer.events.json_codecs import (
+    from_json,
+    request_from_json,
+    to_json,
+    to_json_bytes,
+    usage_from_json,
+)
+from enforcer.events.keys import (
+    account_of,
+    call_key,
+    content_digest,
+    decision_id,
+    key_part,
+    murmur2,
+    partition_of,
+)
+from enforcer.events.wire import (
+    peek_identity,
+    read_decision,
+    read_request,
+    read_usage,
+)
 
 __all__ = [
     "FINGERPRINTS",
@@ -103,6 +125,10 @@ __all__ = [
     "Usage",
     "User",
     "WaitingUsageRow",
+    "account_of",
+    "call_key",
+    "content_digest",
+    "decision_id",
     "decode",
     "decode_audit",
     "decode_budget_row",
@@ -131,5 +157,17 @@ __all__ = [
     "encode_request",
     "encode_usage",
     "encode_waiting_usage_row",
+    "from_json",
     "is_json",
+    "key_part",
+    "murmur2",
+    "partition_of",
+    "peek_identity",
+    "read_decision",
+    "read_request",
+    "read_usage",
+    "request_from_json",
+    "to_json",
+    "to_json_bytes",
+    "usage_from_json",
 ]

@@ -1,7 +1,7 @@
 """
-Writes `enforcer/events/generated.py` from `schemas/avro`: ``python -m enforcer.events.generate``.
+Writes `generated.py` and `generated_json.py` from `schemas/avro`: ``python -m enforcer.events.generate``.
 
-A tidy test holds that the committed file is what this makes.
+A tidy test holds that the committed files are what this makes.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ import sys
 from pathlib import Path
 
 from enforcer.events.generation import avro, classes, schemas
+from enforcer.events.generation import json_text as json_codecs
 from enforcer.events.generation.schemas import Array, Enum, Map, Record, Type, Union
 from enforcer.events.generation.text import snake
 
 _ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = _ROOT / "schemas" / "avro"
 _MARKER = b"\xc3\x01"
-TARGET = Path(__file__).with_name("generated.py")
+AVRO_TARGET = Path(__file__).with_name("generated.py")
+JSON_TARGET = Path(__file__).with_name("generated_json.py")
 
 _HEADER = '''\
 # Written by enforcer/events/generate.py from schemas/avro: change those, then `make docs`.
-# ruff: noqa
 # fmt: off
 """
 The records on the wire and their Avro codecs, generated.
@@ -65,9 +66,53 @@ from enforcer.events.binary import (
 )
 '''
 
+_JSON_HEADER = '''\
+# Written by enforcer/events/generate.py from schemas/avro: change those, then `make docs`.
+# ruff: noqa: C901, I001, PLR0912, PLR0915, Q000, TC003
+# fmt: off
+"""
+The records' JSON codecs, generated.
 
-def generated_text(folder: Path = SCHEMAS) -> str:
-    """The whole module."""
+`read_<record>` takes a parsed object and is strict; `json_<record>` gives a dict. An error is a
+RequestError whose place is a JSON pointer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from enforcer.errors import RequestError
+from enforcer.events.binary import new_instance
+from enforcer.events.generated import (
+<names>)
+from enforcer.events.json_values import (
+    INT64_MAX,
+    INT64_MIN,
+    bad_integer,
+    bad_string,
+    bad_symbol,
+    inside,
+    read_array,
+    read_boolean,
+    read_bytes,
+    read_double,
+    read_fixed,
+    read_json,
+    read_long,
+    read_map,
+    read_string,
+    read_usd,
+    write_bytes,
+    write_json,
+    write_usd,
+    wrong,
+)
+'''
+
+
+def avro_text(folder: Path = SCHEMAS) -> str:
+    """`generated.py`."""
     all_schemas = schemas.load(folder)
     all_records = schemas.records(all_schemas)
     parts = [[_HEADER]]
@@ -86,8 +131,38 @@ def generated_text(folder: Path = SCHEMAS) -> str:
     ]
     for record in all_records:
         parts += [avro.writer(record), avro.reader(record)]
+        if record.name == "Request":
+            parts.append(avro.content_writer(record))
     parts += [avro.public_codecs(schema) for schema in all_schemas]
     parts.append(_registry(all_schemas))
+    return "\n\n\n".join("\n".join(part) for part in parts) + "\n"
+
+
+def json_text(folder: Path = SCHEMAS) -> str:
+    """`generated_json.py`."""
+    all_schemas = schemas.load(folder)
+    all_records = schemas.records(all_schemas)
+    enums = [snake(t.name).upper() for t in _types(all_records) if isinstance(t, Enum)]
+    names = sorted([record.name for record in all_records] + enums)
+    parts = [[_JSON_HEADER.replace("<names>", "".join(f"    {name},\n" for name in names))]]
+    parts += [
+        json_codecs.union_reader(type_)
+        for type_ in _types(all_records)
+        if isinstance(type_, Union) and type_.optional is None
+    ]
+    for record in all_records:
+        parts += [json_codecs.reader(record), json_codecs.writer(record)]
+    low = [(record.name, snake(record.name)) for record in all_records]
+    parts.append(
+        [
+            "READERS: Final[dict[type, Callable[[Any], Any]]] = {",
+            *(f"    {name}: read_{snaked}," for name, snaked in low),
+            "}",
+            "WRITERS: Final[dict[type, Callable[[Any], dict[str, Any]]]] = {",
+            *(f"    {name}: json_{snaked}," for name, snaked in low),
+            "}",
+        ]
+    )
     return "\n\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
@@ -135,8 +210,9 @@ def _types(all_records: tuple[Record, ...]) -> list[Type]:
 
 
 def main() -> int:
-    """Write the file; returns the exit code."""
-    TARGET.write_text(generated_text(), encoding="utf-8")
+    """Write the files; returns the exit code."""
+    AVRO_TARGET.write_text(avro_text(), encoding="utf-8")
+    JSON_TARGET.write_text(json_text(), encoding="utf-8")
     return 0
 
 

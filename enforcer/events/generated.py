@@ -1,5 +1,4 @@
 # Written by enforcer/events/generate.py from schemas/avro: change those, then `make docs`.
-# ruff: noqa
 # fmt: off
 """
 The records on the wire and their Avro codecs, generated.
@@ -3500,6 +3499,59 @@ def _read_request(b: bytes, i: int) -> tuple[Request, int]:
             c20, i = decode_count(b, i)
     r.raw = None
     return r, i
+
+
+def content_request(r: Request) -> bytes:
+    """A body with attempt 1 and no deadline: what the content digest is taken of."""
+    r10 = r.user
+    r22 = r.team
+    r32 = r.project
+    r45 = r.caller
+    r52 = r.llm
+    return b''.join((
+        LONGS[n2] if (n2 := len(s1 := r.id.encode())) < SHORT else encode_long(n2),
+        s1,
+        LONGS[n4] if (n4 := len(s3 := r.tenant.encode())) < SHORT else encode_long(n4),
+        s3,
+        b'\x02',
+        _PHASE_BYTES[r.phase],
+        b'\x00',
+        b'\x00' if (o5 := r.parent_id) is None else (OPTIONAL_LONGS[n7] if (n7 := len(s6 := o5.encode())) < SHORT else b'\x02' + encode_long(n7)) + s6,
+        b'\x00' if (o8 := r.part) is None else OPTIONAL_LONGS[o8] if 0 <= o8 < SHORT else b'\x02' + encode_long(o8),
+        b'\x00' if (o9 := r.final) is None else b'\x02' + encode_boolean(o9),
+        b'\x00' if (o11 := r10.id) is None else (OPTIONAL_LONGS[n13] if (n13 := len(s12 := o11.encode())) < SHORT else b'\x02' + encode_long(n13)) + s12,
+        encode_strings(a14) if (a14 := r10.roles) else b'\x00',
+        encode_strings(a15) if (a15 := r10.permissions) else b'\x00',
+        b'\x00' if (o16 := r10.email) is None else (OPTIONAL_LONGS[n18] if (n18 := len(s17 := o16.encode())) < SHORT else b'\x02' + encode_long(n18)) + s17,
+        b'\x00' if (o19 := r10.region) is None else (OPTIONAL_LONGS[n21] if (n21 := len(s20 := o19.encode())) < SHORT else b'\x02' + encode_long(n21)) + s20,
+        b'\x00' if (o23 := r22.id) is None else (OPTIONAL_LONGS[n25] if (n25 := len(s24 := o23.encode())) < SHORT else b'\x02' + encode_long(n25)) + s24,
+        b'\x00' if (o26 := r22.name) is None else (OPTIONAL_LONGS[n28] if (n28 := len(s27 := o26.encode())) < SHORT else b'\x02' + encode_long(n28)) + s27,
+        b'\x00' if (o29 := r22.tier) is None else (OPTIONAL_LONGS[n31] if (n31 := len(s30 := o29.encode())) < SHORT else b'\x02' + encode_long(n31)) + s30,
+        b'\x00' if (o33 := r32.id) is None else (OPTIONAL_LONGS[n35] if (n35 := len(s34 := o33.encode())) < SHORT else b'\x02' + encode_long(n35)) + s34,
+        b'\x00' if (o36 := r32.name) is None else (OPTIONAL_LONGS[n38] if (n38 := len(s37 := o36.encode())) < SHORT else b'\x02' + encode_long(n38)) + s37,
+        b'\x00' if (o39 := r32.environment) is None else (OPTIONAL_LONGS[n41] if (n41 := len(s40 := o39.encode())) < SHORT else b'\x02' + encode_long(n41)) + s40,
+        b'\x00' if (o42 := r.conversation_id) is None else (OPTIONAL_LONGS[n44] if (n44 := len(s43 := o42.encode())) < SHORT else b'\x02' + encode_long(n44)) + s43,
+        b'\x00' if (o46 := r45.kind) is None else (OPTIONAL_LONGS[n48] if (n48 := len(s47 := o46.encode())) < SHORT else b'\x02' + encode_long(n48)) + s47,
+        b'\x00' if (o49 := r45.ip) is None else (OPTIONAL_LONGS[n51] if (n51 := len(s50 := o49.encode())) < SHORT else b'\x02' + encode_long(n51)) + s50,
+        LONGS[n54] if (n54 := len(s53 := r52.provider.encode())) < SHORT else encode_long(n54),
+        s53,
+        LONGS[n56] if (n56 := len(s55 := r52.model.encode())) < SHORT else encode_long(n56),
+        s55,
+        LONGS[n58] if (n58 := len(s57 := r52.operation.encode())) < SHORT else encode_long(n58),
+        s57,
+        b'\x00' if (o59 := r52.max_tokens) is None else OPTIONAL_LONGS[o59] if 0 <= o59 < SHORT else b'\x02' + encode_long(o59),
+        b'\x00' if (o60 := r52.temperature) is None else b'\x02' + encode_double(o60),
+        LONGS[v61] if 0 <= (v61 := r52.n) < SHORT else encode_long(v61),
+        b'\x01' if r52.stream else b'\x00',
+        encode_array(a62, write_message) if (a62 := r52.messages) else b'\x00',
+        b'\x00' if (o63 := r52.prompt) is None else (OPTIONAL_LONGS[n65] if (n65 := len(s64 := o63.encode())) < SHORT else b'\x02' + encode_long(n65)) + s64,
+        encode_strings(a66) if (a66 := r52.tools) else b'\x00',
+        b'\x00' if (o67 := r52.tool_choice) is None else (OPTIONAL_LONGS[n69] if (n69 := len(s68 := o67.encode())) < SHORT else b'\x02' + encode_long(n69)) + s68,
+        b'\x00' if (o70 := r52.response_format) is None else (OPTIONAL_LONGS[n72] if (n72 := len(s71 := o70.encode())) < SHORT else b'\x02' + encode_long(n72)) + s71,
+        b'\x00' if (o73 := r52.reasoning_effort) is None else (OPTIONAL_LONGS[n75] if (n75 := len(s74 := o73.encode())) < SHORT else b'\x02' + encode_long(n75)) + s74,
+        b'\x00' if (o76 := r52.service_tier) is None else (OPTIONAL_LONGS[n78] if (n78 := len(s77 := o76.encode())) < SHORT else b'\x02' + encode_long(n78)) + s77,
+        encode_map(m79, _write_null_or_boolean_or_long_or_double_or_string_or_strings) if (m79 := r.attributes) else b'\x00',
+    ))
 
 
 def write_usage(r: Usage) -> bytes:

@@ -9,6 +9,7 @@ tuple display runs no method. Reading sets attributes of a bare instance: measur
 from __future__ import annotations
 
 from itertools import count
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from enforcer.events.generation.schemas import (
@@ -24,7 +25,7 @@ from enforcer.events.generation.schemas import (
 from enforcer.events.generation.text import annotation, indent, snake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from enforcer.events.generation.schemas import Schema
 
@@ -35,6 +36,11 @@ _WRITERS = {
     "string": "encode_string",
     "bytes": "encode_bytes",
 }
+
+
+LONG_ONE = r"b'\x02'"
+ABSENT = r"b'\x00'"
+_NO_CONSTANTS: Mapping[str, str] = MappingProxyType({})
 
 
 class Names:
@@ -114,8 +120,34 @@ def writer(record: Record) -> list[str]:
     ]
 
 
-def _write_fields(record: Record, at: str, names: Names, before: list[str]) -> Iterator[str]:
+def content_writer(record: Record) -> list[str]:
+    """`content_request`: the body of a request as it is digested, whoever repeats it, and when."""
+    constants = {"attempt": LONG_ONE, "deadline_ms": ABSENT}
+    assert constants.keys() < {field.name for field in record.fields}
+    names = Names()
+    before: list[str] = []
+    items = list(_write_fields(record, "r", names, before, constants))
+    return [
+        f"def content_{snake(record.name)}(r: {record.name}) -> bytes:",
+        '    """A body with attempt 1 and no deadline: what the content digest is taken of."""',
+        *indent(before),
+        "    return b''.join((",
+        *indent([f"{item}," for item in items], by=2),
+        "    ))",
+    ]
+
+
+def _write_fields(
+    record: Record,
+    at: str,
+    names: Names,
+    before: list[str],
+    constants: Mapping[str, str] = _NO_CONSTANTS,
+) -> Iterator[str]:
     for field in record.fields:
+        if field.name in constants:
+            yield constants[field.name]
+            continue
         value = f"{at}.{field.name}"
         if isinstance(field.type, Record):
             inner = names.fresh("r")

@@ -1,0 +1,100 @@
+"""Identities: accounts, call keys, decision ids, content digests and Kafka's partitions."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from enforcer.events.binary import UNENCODABLE, unencodable
+from enforcer.events.generated import content_request
+
+if TYPE_CHECKING:
+    from enforcer.events.generated import Request
+
+_SEED: Final = 0x9747B28C
+_M: Final = 0x5BD1E995
+_MASK: Final = 0xFFFFFFFF
+_KEY_PART_BYTES_MAX: Final = 256
+
+
+def murmur2(data: bytes) -> int:
+    """
+    Kafka's hash of a key, as an unsigned 32-bit number.
+
+    Source: Apache Kafka, org.apache.kafka.common.utils.Utils.murmur2 (Austin Appleby's MurmurHash2).
+    """
+    length = len(data)
+    h = _SEED ^ length
+    words = length >> 2
+    for word in struct.unpack_from(f"<{words}I", data):
+        k = word * _M & _MASK
+        h = h * _M & _MASK ^ (k ^ k >> 24) * _M & _MASK
+    tail = data[words << 2 :]
+    if tail:
+        h = (h ^ int.from_bytes(tail, "little")) * _M & _MASK
+    h = (h ^ h >> 13) * _M & _MASK
+    return h ^ h >> 15
+
+
+# Accounts repeat; each record of one is checked to stand on its partition.
+@lru_cache(maxsize=65_536)
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition of a key, as Kafka's default partitioner places it."""
+    return (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+def key_part(text: str) -> str:
+    """
+    A text as one part of a key: no ``/`` in it, two texts never the same, at most 256 bytes.
+
+    ``%``, ``/`` and a leading ``#`` are percent-encoded; what is longer than 256 bytes then
+    becomes ``#`` and its SHA-256 in hex.
+    """
+    if "%" in text or "/" in text:
+        text = text.replace("%", "%25").replace("/", "%2F")
+    if text[:1] == "#":
+        text = "%23" + text[1:]
+    # A code point takes four bytes at most.
+    if len(text) > _KEY_PART_BYTES_MAX >> 2 and len(data := text.encode()) > _KEY_PART_BYTES_MAX:
+        return "#" + hashlib.sha256(data).hexdigest()
+    return text
+
+
+def account_of(tenant: str, team_id: str | None, by: tuple[str, ...] = ("tenant",)) -> str:
+    """
+    The account that a call is counted in: its key on every topic, ``acme`` or ``acme/team-1``.
+
+    Args:
+        tenant: The request's tenant.
+        team_id: The request's team; a call without one stands in the tenant's own account.
+        by: The tenant's `account_by`; only ``team`` splits.
+    """
+    account = key_part(tenant)
+    return f"{account}/{key_part(team_id)}" if team_id and "team" in by else account
+
+
+def call_key(account: str, request_id: str, attempt: int) -> str:
+    """``<account>/<request id>/<attempt>``, each a `key_part`: what tells calls apart."""
+    return f"{key_part(account)}/{key_part(request_id)}/{attempt}"
+
+
+def decision_id(account: str, request_id: str, attempt: int) -> str:
+    """32 hex digits that follow from the call alone, so that a repeated decision has the same id."""
+    return hashlib.sha256(call_key(account, request_id, attempt).encode()).hexdigest()[:32]
+
+
+def content_digest(request: Request) -> bytes:
+    """
+    SHA-256 of what a request asks: its Avro body with attempt 1 and no deadline.
+
+    The same for a repeat, in JSON or Avro; another for a request that reuses an id. What a JSON
+    request says beyond the schema does not count.
+
+    Raises: CodecError, if the request has no Avro form.
+    """
+    try:
+        return hashlib.sha256(content_request(request)).digest()
+    except UNENCODABLE as error:
+        raise unencodable("request", error) from None
