@@ -132,7 +132,7 @@ class _Type:
         for key in reversed(self.trail):
             value = [value] if key is None else {key: value}
         try:
-            record = from_json(self.owner, {**_LEAST[self.owner], self.field: value})
+            record: Any = from_json(self.owner, {**_LEAST[self.owner], self.field: value})
         except RequestError as error:
             _fail(path, f"the value does not fit the field: {error.message}")
         typed = getattr(record, self.field)
