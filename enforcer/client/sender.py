@@ -64,6 +64,7 @@ class Sender:
         self._closed = False
         self._reconnecting: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
+        self._backoff_s = 0.0
         self.reconnects = 0
 
     async def start(self) -> None:
@@ -123,6 +124,7 @@ class Sender:
         self._flight.discard(done)
         error = None if done.cancelled() else done.exception()
         if error is None and not done.cancelled():
+            self._backoff_s = 0.0
             for parcel in parcels:
                 parcel.acknowledged = True
             return
@@ -147,15 +149,16 @@ class Sender:
 
     async def _reconnect(self, lost: Producer) -> None:
         await lost.close()
-        backoff_s = _BACKOFF_FIRST_S
         while True:
+            # None before the first try. The wait grows until a send is acknowledged, not only until a
+            # producer starts: one that starts and then fails every send must not spin.
+            await asyncio.sleep(self._backoff_s)
+            self._backoff_s = min(max(self._backoff_s * 2, _BACKOFF_FIRST_S), _BACKOFF_LAST_S)
             try:
                 self._producer = await self._opened()
             except EnforcerError as error:
                 _log.warning("reconnect_failed", code=error.code)
                 self._forget_unwanted()
-                await asyncio.sleep(backoff_s)
-                backoff_s = min(backoff_s * 2, _BACKOFF_LAST_S)
             else:
                 self.reconnects += 1
                 self._flush()

@@ -54,7 +54,7 @@ class Tenants:
                 self._documents.pop((scope, digest), None)
             else:
                 self._documents[scope, digest] = document
-                self._put_in_force()
+            self._put_in_force()
 
     def _apply_set(self, scope: str, value: bytes | None) -> None:
         if value is None:
