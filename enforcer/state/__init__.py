@@ -1,7 +1,8 @@
 """
 Rows and their transitions: budgets, rate limits, calls. Pure: no clock, no I/O, integers only.
 
-Everything that changes money goes through one door, ``apply_all``; all else here reads rows and works out effects.
+Everything that changes money goes through one door, ``apply_all``; all else here reads rows and
+works out effects.
 """
 
 from enforcer.state.buckets import Quota, available, wait_us
@@ -9,6 +10,7 @@ from enforcer.state.budgets import admits, remaining_usd_nano
 from enforcer.state.calls import Lookup, call_keys, ends, lookup
 from enforcer.state.effects import Group, Report, apply, apply_all, split
 from enforcer.state.expiry import OTHERS_MAX, ExpiryQueue
+from enforcer.state.reconcile import leaked
 from enforcer.state.rows import (
     MemoryRows,
     Row,
@@ -58,6 +60,7 @@ __all__ = [
     "join",
     "key_part",
     "key_values",
+    "leaked",
     "lookup",
     "parse_budget_key",
     "parse_call_key",

@@ -1,12 +1,14 @@
 """
 Rate limits: GCRA in exact integers.
 
-A bucket holds at most ``burst`` units and gains ``limit`` units a period, evenly. The row says when it is full again:
-at ``full_at_us + fraction / limit`` us. All sums are done in units of 1/limit us ("time x limit"), in which one
-unit costs exactly ``period_us``: a rounded interval would be 0 at 100 M tokens a minute, and drift at any rate.
+A bucket holds at most ``burst`` units and gains ``limit`` units a period, evenly. The row says when
+it is full again: at ``full_at_us + fraction / limit`` us. All sums are done in units of 1/limit us
+("time x limit"), in which one unit costs exactly ``period_us``: a rounded interval would be 0 at
+100 M tokens a minute, and drift at any rate.
 
-The row holds no burst, so that a changed burst acts at once; nor does a changed limit need more than its fraction
-turned into the new unit, rounded up: the debt in time stays, and is worked off at the new rate.
+The row holds no burst, so that a changed burst acts at once; nor does a changed limit need more
+than its fraction turned into the new unit, rounded up: the debt in time stays, and is worked off at
+the new rate.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ from enforcer.events import RateRow
 
 
 class Quota(NamedTuple):
-    """*limit* units every *period_us*, at most *burst* at once. ``burst`` 0 means: as many as the limit."""
+    """
+    *limit* units every *period_us*, at most *burst* at once. ``burst`` 0 means: as many as the
+    limit.
+    """
 
     limit: int
     period_us: int
@@ -57,7 +62,10 @@ def wait_us(row: RateRow | None, quota: Quota, *, cost: int, now_us: int) -> int
 
 
 def take(row: RateRow | None, *, limit: int, period_us: int, units: int, now_us: int) -> RateRow:
-    """The row after *units* were taken, whether they were there or not: the debt may go past the burst."""
+    """
+    The row after *units* were taken, whether they were there or not: the debt may go past the
+    burst.
+    """
     assert units >= 0, units
     assert limit > 0, limit
     now = now_us * limit
@@ -67,10 +75,11 @@ def take(row: RateRow | None, *, limit: int, period_us: int, units: int, now_us:
 
 def give(row: RateRow | None, *, limit: int, period_us: int, units: int, now_us: int) -> RateRow:
     """
-    The row after *units*, once taken, were given back. What does not fit into a full bucket is lost.
+    The row after *units*, once taken, were given back. What does not fit into a full bucket is
+    lost.
 
-    What is given back may be taken again at once: in any stretch of t us what is taken less what is given back is at
-    most burst + t x limit / period.
+    What is given back may be taken again at once: in any stretch of t us what is taken less what is
+    given back is at most burst + t x limit / period.
     """
     assert units >= 0, units
     assert limit > 0, limit

@@ -1,8 +1,9 @@
 """
 Budgets: what is left of one, and whether a reservation fits.
 
-The law: at every admission settled + reserved + the new reservation is within the limit. A settlement may go past
-it (an overrun), and then nothing more is admitted in the window, not even at no cost.
+The law: at every admission settled + reserved + the new reservation is within the limit. A
+settlement may go past it (an overrun), and then nothing more is admitted in the window, not even at
+no cost.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ Is a request's call new to its account, and how long is it known?
                    │ └ partial report: renewed
                    └──expiry──► expired ──final report──┘
 
-A row ends a dedup window after its reservation, so that usage that comes late still finds the call it belongs to. The
-topic ``calls`` keeps a row an hour longer than both together.
+A row ends a dedup window after its reservation, so that usage that comes late still finds the call
+it belongs to. The topic ``calls`` keeps a row an hour longer than both together.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ class Lookup(NamedTuple):
     """
     What a request's call is to its account.
 
-    ``kind`` is ``new``; ``redelivery``: the verdict of *row* is told again and nothing is charged; or ``reused``: another
-    content under the same id, to be denied as ``request_id_reused`` without a row.
+    ``kind`` is ``new``; ``redelivery``: the verdict of *row* is told again and nothing is charged;
+    or ``reused``: another content under the same id, to be denied as ``request_id_reused`` without
+    a row.
     """
 
     kind: str
@@ -42,7 +43,10 @@ REUSED = Lookup("reused", None)
 
 
 def call_keys(account: str, request_id: str, attempt: int) -> tuple[str, ...]:
-    """The rows that :func:`lookup` reads: of the call itself, of the first attempt and of the one before."""
+    """
+    The rows that :func:`lookup` reads: of the call itself, of the first attempt and of the one
+    before.
+    """
     own = call_row_key(account, request_id, attempt)
     if attempt <= 1:
         return (own,)
@@ -53,7 +57,10 @@ def call_keys(account: str, request_id: str, attempt: int) -> tuple[str, ...]:
 
 
 def ends(time_us: int, *, reservation_ttl_us: int, dedup_window_us: int) -> tuple[int, int]:
-    """When the reservation of a call of *time_us* expires and when its row ends: at_us and until_us of its ``open``."""
+    """
+    When the reservation of a call of *time_us* expires and when its row ends: at_us and until_us of
+    its ``open``.
+    """
     expires_us = time_us + reservation_ttl_us
     return expires_us, expires_us + dedup_window_us
 
@@ -69,7 +76,8 @@ def lookup(
         keys: Of :func:`call_keys`.
         content: Digest of the request's content.
         now_us: Event time.
-        dedup_window_us: How long a call is known by its id; with an open reservation it is known until that ends.
+        dedup_window_us: How long a call is known by its id; with an open reservation it is known
+            until that ends.
     """
     row = _known(rows, keys[0], now_us, dedup_window_us)
     if row is not None:

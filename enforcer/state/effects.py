@@ -3,56 +3,65 @@ The one place where rows change.
 
 Theory of operation
 -------------------
-Every change of money, limits and calls is a list of effects, made by the engine from rows and an event, and applied
-here: at once when the event is taken, and again by the next owner of the partition, from the decision that
-was told (DESIGN.md, section 4). Effects are differences, never after-images: they say "reserve 5 more", so that
-what was told is redone on the rows as they then are, and the same list on the same rows gives the same rows.
+Every change of money, limits and calls is a list of effects, made by the engine from rows and an
+event, and applied here: at once when the event is taken, and again by the next owner of the
+partition, from the decision that was told (DESIGN.md, section 4). Effects are differences, never
+after-images: they say "reserve 5 more", so that what was told is redone on the rows as they then
+are, and the same list on the same rows gives the same rows.
 
 A list is::
 
     list    := group* own?
-    group   := expire(c/)                                one reservation that ended; see below
-             | expire(u/) charge(b/)*                    usage whose request never came, charged where it belongs
-    own     := (reserve(b/) | take(r/))* open(c/)?       a decision
-             | (release(b/) | charge(b/) | give(b/) | take(r/) | give(r/))* (charge(c/) | settle(c/))    a usage report
-             | wait(u/)                                  a usage report whose request has not come
-             | drop(u/)                                  its request came, and the reports were settled one by one
+    group   := expire(c/)                          a reservation that ended
+             | expire(u/) charge(b/)*              usage whose request never came
+    own     := (reserve(b/) | take(r/))* open(c/)? a decision
+             | report                              a usage report
+             | wait(u/)                            a usage report whose request has not come
+             | report? drop(u/)                    the last of those, once the request is there
+    report  := moved* (charge(c/) | settle(c/))
+    moved   := release(b/) | charge(b/) | give(b/) | take(r/) | give(r/)
 
 What the kinds do, by the table they name, and what their numbers mean (a number not named is 0):
 
-=======  ==  ===================================================================================================
-reserve  b/  reserved + amount; until_us: end of the window. The call holds the amount until it is settled. An
-             amount of 0 changes no row: it names a budget that usage of a denied request will be charged to.
+=======  ==  =======================================================================================
+reserve  b/  reserved + amount; until_us: end of the window. The call holds the amount until it is
+             settled. An amount of 0 changes no row: it names a budget that usage of a denied
+             request will be charged to.
 release  b/  reserved - amount.
 charge   b/  spent + amount; until_us as above.
 give     b/  spent - amount: what was charged too much.
-take     r/  amount units; at_us: now; limit and period_us: the quota. until_us above 0: the units are an
-             estimate, which the call holds until usage settles it. 0: they are for good (requests). An amount of
-             0 changes no row, as above.
+take     r/  amount units; at_us: now; limit and period_us: the quota. until_us above 0: the units
+             are an estimate in tokens, which the call holds until usage settles it; 0: they are for
+             good (requests). An amount of 0 changes no row, as above.
 give     r/  amount units back; at_us, limit, period_us as above.
-open     c/  the call; amount: nano-USD reserved (of a denied request: estimated); at_us: when the reservation
-             expires; until_us: when the row ends; limit: nano-USD of the input alone; period_us: estimated tokens.
-charge   c/  a report before the final one: charged + amount, limit: tokens more; at_us above 0: the reservation
-             now expires then, and until_us is the row's new end.
-settle   c/  the final report: charged + amount (may be below 0), limit: tokens more (may be below 0); at_us: now.
-expire   c/  at_us: now; amount: nano-USD that each budget is charged, for readers. The row says what is moved.
-expire   u/  at_us: now; amount: nano-USD charged; until_us: until when the emptied row remembers that it was.
+open     c/  amount: nano-USD reserved (of a denied request: estimated); at_us: when the reservation
+             expires; until_us: when the row ends; limit: nano-USD of the input alone; period_us:
+             estimated tokens.
+charge   c/  a report before the final one: charged + amount; limit: tokens more; at_us above 0: the
+             reservation now expires then, and the row ends at until_us.
+settle   c/  the final report: charged + amount, limit: tokens more (both may be below 0); at_us:
+             now.
+expire   c/  at_us: now; amount: nano-USD charged, for readers: the row says what is moved.
+expire   u/  at_us: now; amount: nano-USD charged; until_us: how long the emptied row remembers it.
 wait     u/  at_us: now; until_us: when the report is charged without its request.
 drop     u/  at_us: now. The row stays, empty: a changelog of calls has no tombstones.
-=======  ==  ===================================================================================================
+=======  ==  =======================================================================================
 
-What an ``open`` cannot carry in numbers (digest of the content, the decision's bytes, provider, model, service tier,
-status, what to do on expiry) comes with it as a CallRow; its allocations are read from the reserve and take
-effects before it, so that they are the same at a takeover. In the same way ``wait`` comes with the report.
+What an ``open`` cannot carry in numbers (digest of the content, the decision's bytes, provider,
+model, service tier, status, what to do on expiry) comes with it as a CallRow; its allocations are
+read from the reserve and take effects before it, so that they are the same at a takeover. In the
+same way ``wait`` comes with the report.
 
-``expire`` is the header of a group, and the guard of it: it reads its row, and where that is no longer open (or its reports
-are gone) the whole group does nothing. So it may be redone on rows that settled the call meanwhile. Each group is one
-audit record of kind expiry; :func:`split` takes a list apart. A fold over the ledger takes groups from there, and
-from a decision only what follows them.
+``expire`` is the header of a group, and the guard of it: it reads its row, and where that is no
+longer open (or its reports are gone) the whole group does nothing. So it may be redone on rows that
+settled the call meanwhile. Each group is one audit record of kind expiry; :func:`split` takes a
+list apart. A fold over the ledger takes groups from there, and from a decision only what follows
+them.
 
-Every effect has a meaning on every row, also on none: what adds creates the row, what takes away from a row that is
-gone (a window closed 32 days ago) does nothing. Only a reservation that would fall below 0 is refused: then rows and
-effects do not belong together, and the agent starts again from the changelog.
+Every effect has a meaning on every row, also on none: what adds creates the row, what takes away
+from a row that is gone (a window closed 32 days ago) does nothing. Only a reservation that would
+fall below 0 is refused: then rows and effects do not belong together, and the agent starts again
+from the changelog.
 """
 
 from __future__ import annotations
@@ -60,14 +69,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from enforcer.errors import AgentCorruptedError
-from enforcer.events import (
-    Allocation,
-    BudgetRow,
-    CallRow,
-    Effect,
-    RateRow,
-    WaitingUsageRow,
-)
+from enforcer.events import Allocation, BudgetRow, CallRow, Effect, RateRow, WaitingUsageRow
 from enforcer.state import buckets
 from enforcer.state.rows import CALL, RATE, WAITING
 
@@ -77,9 +79,8 @@ if TYPE_CHECKING:
     from enforcer.state.expiry import ExpiryQueue
     from enforcer.state.rows import Rows
 
-WAITING_REPORTS_MAX = (
-    64  # Of one call. The newest takes the last one's place: a final report holds the others.
-)
+# Of one call. The newest takes the last one's place: a final report holds all before it.
+WAITING_REPORTS_MAX = 64
 
 
 class Report(NamedTuple):
@@ -90,7 +91,7 @@ class Report(NamedTuple):
 
 
 class Group(NamedTuple):
-    """One expiry: the row key of the call or of the waiting usage, and the effects, the header first."""
+    """One expiry: the row key of the call or of the waiting usage; the effects, header first."""
 
     row: str
     effects: tuple[Effect, ...]
@@ -110,8 +111,9 @@ def apply_all(
     Args:
         rows: Read and written.
         effects: By the grammar at the top.
-        call: For a list with an ``open``: content, decision, time_us, status, provider, model, service_tier and
-            release_on_expiry; all else is filled in from the effects. The object becomes the row.
+        call: For a list with an ``open``: content, decision, time_us, status, provider, model,
+            service_tier and release_on_expiry; all else is filled in from the effects. The object
+            becomes the row.
         report: For a list with a ``wait``.
         queue: Kept in step: what opens, renews, waits, settles and expires.
 
@@ -167,6 +169,7 @@ def split(effects: Sequence[Effect]) -> tuple[list[Group], tuple[Effect, ...]]:
         if effect.kind == "expire":
             groups.append(Group(effect.row, (effect,)))
         else:
+            assert groups, "a decision charges nobody but by an expiry"
             groups[-1] = Group(groups[-1].row, (*groups[-1].effects, effect))
         start = index + 1
     return groups, tuple(effects[start:])
@@ -290,7 +293,7 @@ def changed_call(
 
 
 def _expire(rows: Rows, effect: Effect) -> bool:
-    """Expire a call or waiting usage; False if there was nothing to expire, and the group is void."""
+    """Expire a call or waiting usage; False if there was nothing to, and the group is void."""
     row = rows.get(effect.row)
     if isinstance(row, WaitingUsageRow):
         if not row.reports:
@@ -312,7 +315,8 @@ def _expire(rows: Rows, effect: Effect) -> bool:
             row,
             status="expired",
             expires_us=row.expires_us,
-            # As long after its expiry as it would have stayed: usage that comes late still finds the call.
+            # As long after its expiry as it would have stayed: usage that comes late still finds
+            # the call.
             end_us=max(row.end_us, effect.at_us + row.end_us - row.expires_us),
             charged_usd_nano=row.charged_usd_nano,
             charged_tokens=row.charged_tokens,

@@ -1,13 +1,13 @@
 """
 Which reservations end next.
 
-The queue is held in memory only: it is a function of the rows, rebuilt from them at a restore. Its answers depend on the
-entries alone, never on the order in which they came: by (due, key), so that every owner of the partition
-expires the same reservations at the same event.
+The queue is held in memory only: it is a function of the rows, rebuilt from them at a restore. Its
+answers depend on the entries alone, never on the order in which they came: by (due, key), so that
+every owner of the partition expires the same reservations at the same event.
 
-Work is bounded by what is due, not by what is held: one heap over all entries and one for each budget row, which share
-their entries. An entry that was discarded stays in its heaps until half of a heap is such; then the heap is rebuilt,
-so that memory stays within twice of what is open.
+Work is bounded by what is due, not by what is held: one heap over all entries and one for each
+budget row, which share their entries. An entry that was discarded stays in its heaps until half of
+a heap is such; then the heap is rebuilt, so that memory stays within twice of what is open.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ExpiryQueue:
 
     @classmethod
     def from_rows(cls, rows: Iterable[tuple[str, Row]]) -> ExpiryQueue:
-        """The queue of a table: rows of other kinds, and calls that hold nothing, are passed over."""
+        """The queue of a table: other kinds of rows, and calls that hold nothing, are left out."""
         queue = cls()
         for key, row in rows:
             if isinstance(row, (CallRow, WaitingUsageRow)):
@@ -76,7 +76,10 @@ class ExpiryQueue:
             self.discard(key)
 
     def add(self, due_us: int, key: str, rows: Sequence[str]) -> None:
-        """Hold the call (or waiting usage) *key*, which has a part of the budget *rows*, or move it to a new time."""
+        """
+        Hold the call (or waiting usage) *key*, which has a part of the budget *rows*, or move it to
+        a new time.
+        """
         if key in self._held:
             self.discard(key)
         entry = (due_us, key)
@@ -106,7 +109,8 @@ class ExpiryQueue:
 
     def due_for(self, row_keys: Iterable[str], now_us: int) -> list[str]:
         """
-        All due calls that hold a part of one of these budget rows, or are themselves named, in order.
+        All due calls that hold a part of one of these budget rows, or are themselves named, in
+        order.
 
         Args:
             row_keys: All rows that the event reads: budgets, its own call, its waiting usage.
@@ -131,7 +135,10 @@ class ExpiryQueue:
         return [key for _, key in self._first(self._all, now_us, limit)]
 
     def _first(self, heap: _Heap, now_us: int, limit: int) -> list[Entry]:
-        """The first *limit* entries of a heap that are due, in order, at a cost that grows with their number."""
+        """
+        The first *limit* entries of a heap that are due, in order, at a cost that grows with their
+        number.
+        """
         entries = heap.entries
         while entries and not self._is_live(entries[0]):
             heappop(entries)

@@ -1,18 +1,20 @@
 """
 Rows and their keys.
 
-A row is a generated record of ``enforcer.events``; a key is plain UTF-8, the same in the table and in the
-changelog:
+A row is a generated record of ``enforcer.events``; a key is plain UTF-8, the same in the table and
+in the changelog:
 
 * ``b/<account>/<policy>/<id>/<key>/<window>``  BudgetRow
 * ``r/<account>/<policy>/<id>/<key>``           RateRow
 * ``c/<account>/<request id>/<attempt>``        CallRow
 * ``u/<account>/<request id>/<attempt>``        WaitingUsageRow: usage that came before its request
 
-In a part ``%`` and ``/`` are percent-encoded, and a part of more than 256 bytes of UTF-8 is replaced by ``#`` and the
-hex SHA-256 of it. A key of several values joins them by ``|``. Different parts never give the same key.
+In a part ``%`` and ``/`` are percent-encoded, and a part of more than 256 bytes of UTF-8 is
+replaced by ``#`` and the hex SHA-256 of it. A key of several values joins them by ``|``. Different
+parts never give the same key.
 
-INVARIANT: nobody changes a row that a table gave out. A change is a new row that is put, so that a table may
+INVARIANT: nobody changes a row that a table gave out. A change is a new row that is put, so that a
+    table may
 hand out what it holds, and a commit in flight may hold on to it.
 """
 
@@ -90,7 +92,8 @@ def key_part(values: Sequence[str | None]) -> str:
     The ``<key>`` part for the values at a budget's key paths, in their order.
 
     Args:
-        values: One per path; None where the field is absent and the budget is shared. None at all: the whole account.
+        values: One per path; None where the field is absent and the budget is shared. None at all:
+            the whole account.
 
     Returns: The encoded part, "" for the whole account.
     """

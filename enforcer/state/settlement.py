@@ -3,17 +3,20 @@ What a usage report, or its absence, changes: settlement, waiting, expiry.
 
 What a call costs is decided here, by these rules:
 
-* A final report's figures are those of the whole call: they take the place of all that was charged before, by partial reports
-  or by the expiry. So the order and the number of reports before it do not matter, and nothing is charged twice.
-* A partial report's figures are what came since the one before: they add up, and the reservation is renewed.
-* A final report without figures: completed charges the reservation, cancelled the estimate of the input, failed nothing; never
-  less than the partial reports did.
+* A final report's figures are those of the whole call: they take the place of all that was charged
+  before, by partial reports or by the expiry. So the order and the number of reports before it do
+  not matter, and nothing is charged twice.
+* A partial report's figures are what came since the one before: they add up, and the reservation is
+  renewed.
+* A final report without figures: completed charges the reservation, cancelled the estimate of the
+  input, failed nothing; never less than the partial reports did.
 * Figures that are absurd or have no price charge the reservation, flagged.
 * Figures are read by ``enforcer.state.usage``, at the prices of the request's day.
-* A call claims of each of its budgets what it holds or what it was charged, the larger. What a report claims on top of
-  that no admission has seen: it is charged, and reported as overrun. So a budget is never past its limit
-  by more than its overruns.
-* Token limits hold their estimate for good until figures come; then the difference is given back or taken.
+* A call claims of each of its budgets what it holds or what it was charged, the larger. What a
+  report claims on top of that no admission has seen: it is charged, and reported as overrun. So a
+  budget is never past its limit by more than its overruns.
+* Token limits hold their estimate for good until figures come; then the difference is given back or
+  taken.
 * All is booked in the windows of the reservation.
 """
 
@@ -51,7 +54,8 @@ class Settlement:
     Attributes:
         effects: To be applied in order; empty if there is nothing (more) to change.
         notes: Flags for the audit record.
-        charged_usd_nano: What is added to the cost of the call; below 0 if less was used than had been charged.
+        charged_usd_nano: What is added to the cost of the call; below 0 if less was used than had
+            been charged.
         overrun_usd_nano: How much of that no reservation covered.
         budgets: Row keys of the budgets that the call is booked in.
     """
@@ -87,10 +91,12 @@ def settle(
         usage: The report.
         call_key: Row key of the call that it names.
         now_us: Event time of the report.
-        reservation_ttl_us: By how much a partial report renews, and how long a report waits for its request.
+        reservation_ttl_us: By how much a partial report renews, and how long a report waits for its
+            request.
         price_of: Finds rates, see ``enforcer.state.usage``.
 
-    Returns: Effects that end in ``settle`` or ``charge`` of the call; or one ``wait``, to be applied with the report; or none.
+    Returns: Effects that end in ``settle`` or ``charge`` of the call; or one ``wait``, to be
+        applied with the report; or none.
     """
     row = rows.get(call_key)
     assert row is None or isinstance(row, CallRow), call_key
@@ -137,9 +143,11 @@ def join(
     """
     Settle, and apply, the reports that waited for a call that has just been opened.
 
-    They are no part of the decision's effects: a new owner of the partition that redoes the decision joins them anew.
+    They are no part of the decision's effects: a new owner of the partition that redoes the
+    decision joins them anew.
 
-    Returns: One for each report, for the ledger; the effect that empties the waiting row goes with the last.
+    Returns: One for each report, for the ledger; the effect that empties the waiting row goes with
+        the last.
     """
     waiting_key = waiting_key_of(call_key)
     waiting = rows.get(waiting_key)
@@ -183,7 +191,8 @@ def expire(
         price_of: Finds rates, by the settings of the row's tenant.
         budgets_of: (account, report) to the budgets whose keys the report carries.
 
-    Returns: A group of effects (``enforcer.state.effects``), or none, if the row has nothing to expire.
+    Returns: A group of effects (``enforcer.state.effects``), or none, if the row has nothing to
+        expire.
     """
     row = rows.get(key)
     if isinstance(row, WaitingUsageRow) and row.reports:
@@ -251,7 +260,7 @@ def _end(row: CallRow, call_key: str, *, final: bool, now_us: int, ttl_us: int) 
 
 
 def _cost(row: CallRow, usage: Usage, reading: Reading) -> int:
-    """What the call has cost after this report; of a partial one, what the reports so far add up to."""
+    """What the call has cost after this report; of a partial one, what all so far add up to."""
     charged, reserved = row.charged_usd_nano, row.reserved_usd_nano
     if reading.cost_usd_nano is not None:
         return reading.cost_usd_nano if usage.final else charged + reading.cost_usd_nano
@@ -271,7 +280,7 @@ def _tokens(row: CallRow, usage: Usage, reading: Reading) -> int | None:
 
 
 def _booked(row: CallRow, amount: int, charged: int) -> int:
-    """What a budget that gave the call *amount* was charged for it, if reports add up to *charged*."""
+    """What a budget that gave *amount* was charged, if the reports add up to *charged*."""
     expired = row.status == "expired" and not row.release_on_expiry
     return max(charged, amount) if expired else charged
 

@@ -1,8 +1,8 @@
 """
 Which rows say no more than their absence would, and may be deleted.
 
-Rows of budgets and rate limits go with a tombstone in ``state``. Those of calls go without one: in ``calls`` the broker
-deletes by age, and a row that a restore brings back carries its end.
+Rows of budgets and rate limits go with a tombstone in ``state``. Those of calls go without one: in
+``calls`` the broker deletes by age, and a row that a restore brings back carries its end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ def is_spent(row: Row, now_us: int) -> bool:
     """
     Whether a row may be deleted at *now_us*.
 
-    * budget: 32 days after its window closed, if no call holds a part of it; a total stays for ever;
+    * budget: 32 days after its window closed, if no call holds a part of it; a total stays for
+      ever;
     * rate limit: its bucket is full;
     * call: past its end, if it does not still hold a reservation that has to expire first;
     * waiting usage: past its end, and its reports are settled or charged;

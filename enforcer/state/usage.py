@@ -1,11 +1,12 @@
 """
 What a usage report says: a cost, tokens, or nothing that can be charged.
 
-* Counts that a report does not name are 0, if it names any. Input includes cached, output includes reasoning.
-* A reported cost above 0 is taken instead of counts times price: a gateway knows its contract. A reported cost of 0 is
-  taken only where the price list says 0.
-* Absurd figures are not taken at all: below 0, above a billion tokens or a million dollars, more cached and
-  written to the cache than input, more reasoning than output.
+* Counts that a report does not name are 0, if it names any. Input includes cached, output includes
+  reasoning.
+* A reported cost above 0 is taken instead of counts times price: a gateway knows its contract. A
+  reported cost of 0 is taken only where the price list says 0.
+* Absurd figures are not taken at all: below 0, above a billion tokens or a million dollars, more
+  cached and written to the cache than input, more reasoning than output.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ class Rates(Protocol):
 
 
 if TYPE_CHECKING:
-    # (provider, model, service tier, time_us) to the rates of that day: of the price list, else the tenant's ceiling
-    # for unknown models, else None.
+    # (provider, model, service tier, time_us) to the rates of that day: of the price list, else the
+    # tenant's ceiling for unknown models, else None.
     PriceOf = Callable[[str, str, str | None, int], Rates | None]
 
 
@@ -59,7 +60,8 @@ class Reading(NamedTuple):
     Attributes:
         cost_usd_nano: None if it says nothing that can be charged.
         tokens: Input and output; None if it names no counts, or absurd ones.
-        flag: Why it cannot be charged although it says something: ``absurd_counts`` or ``unknown_price``.
+        flag: Why it cannot be charged although it says something: ``absurd_counts`` or
+            ``unknown_price``.
     """
 
     cost_usd_nano: int | None
@@ -93,7 +95,8 @@ def read(usage: Usage, called: Model | None, price_of: PriceOf) -> Reading:
     Args:
         usage: The report.
         called: What the request asked for; None if the request is not known.
-        price_of: See ``PriceOf``. Asked for the model that the report names, then for the request's.
+        price_of: See ``PriceOf``. Asked for the model that the report names, then for the
+            request's.
     """
     if is_absurd(usage):
         return ABSURD

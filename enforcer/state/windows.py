@@ -1,13 +1,14 @@
 """
 Calendar windows in a time zone, exact over changes of its offset.
 
-Windows of one kind and zone are disjoint and leave no instant out. A day begins at the first instant whose local
-time is midnight or later, so that it has 23 or 25 hours when the clock is put forward or back, and no
-day at all where a zone skipped one (Samoa, 2011). An hour lasts as long as the local clock shows it under one offset: an hour that
-is shown twice is two windows, and their names carry the offset.
+Windows of one kind and zone are disjoint and leave no instant out. A day begins at the first
+instant whose local time is midnight or later, so that it has 23 or 25 hours when the clock is put
+forward or back, and no day at all where a zone skipped one (Samoa, 2011). An hour lasts as long as
+the local clock shows it under one offset: an hour that is shown twice is two windows, and their
+names carry the offset.
 
-Names sort and say what they are: ``2026-11-23T17``, ``2026-10-25T02+01:00``, ``2026-11-23``, ``2026-W48`` (ISO, from
-Monday), ``2026-11``, ``total``.
+Names sort and say what they are: ``2026-11-23T17``, ``2026-10-25T02+01:00``, ``2026-11-23``,
+``2026-W48`` (ISO, from Monday), ``2026-11``, ``total``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ PERIODS = ("hour", "day", "week", "month", "total")
 
 
 class Window(NamedTuple):
-    """A stretch of time that a budget counts in: from *start_us* to before *end_us*; total has neither."""
+    """
+    A stretch of time that a budget counts in: from *start_us* to before *end_us*; total has
+    neither.
+    """
 
     name: str
     start_us: int
@@ -36,8 +40,8 @@ class Window(NamedTuple):
 
 TOTAL = Window("total", 0, 0)
 
-# The newest window of each (per, zone). Event time moves on, so that one entry of each answers nearly every
-# question; the bounds are compared, so that an old entry never answers wrongly.
+# The newest window of each (per, zone). Event time moves on, so that one entry of each answers
+# nearly every question; the bounds are compared, so that an old entry never answers wrongly.
 _newest: dict[tuple[str, str], Window] = {}
 _NEWEST_MAX = 4_096
 
@@ -51,7 +55,8 @@ def window(per: str, time_zone: str, now_us: int) -> Window:
         time_zone: An IANA name, such as ``Europe/Berlin``.
         now_us: Event time, us since the epoch.
 
-    Raises: zoneinfo.ZoneInfoNotFoundError or ValueError for a zone that does not exist (the policy checker refuses it).
+    Raises: zoneinfo.ZoneInfoNotFoundError or ValueError for a zone that does not exist (the policy
+        checker refuses it).
     """
     found = _newest.get((per, time_zone))
     if found is not None and found.start_us <= now_us < found.end_us:
@@ -79,7 +84,8 @@ def _window(per: str, time_zone: str, now_us: int) -> Window:
     first, following = _dates(per, now.astimezone(zone).date())
     end = _first_instant(zone, following)
     if end <= now:
-        # The clock was put back over midnight: the local date is yesterday's once more, but that day has ended.
+        # The clock was put back over midnight: the local date is yesterday's once more, but that
+        # day has ended.
         first, following = _dates(per, following)
         end = _first_instant(zone, following)
     return Window(_name(per, first), _us(_first_instant(zone, first)), _us(end))
@@ -111,7 +117,8 @@ def _first_instant(zone: ZoneInfo, day: date) -> datetime:
     first = midnight.astimezone(UTC)
     if first.astimezone(zone).replace(tzinfo=None) == midnight.replace(tzinfo=None):
         return first
-    # The clock jumps over midnight; the jump lies between midnight by the offset after it and by that before it.
+    # The clock jumps over midnight; the jump lies between midnight by the offset after it and by
+    # that before it.
     return _transition(zone, midnight.replace(fold=1).astimezone(UTC) - US, first)
 
 
@@ -145,7 +152,10 @@ def _shown_twice(zone: ZoneInfo, wall: datetime) -> bool:
 
 
 def _transition(zone: ZoneInfo, before: datetime, after: datetime) -> datetime:
-    """The first instant, to the us, with the offset of *after*, if the offset changes once from *before* to it."""
+    """
+    The first instant, to the us, with the offset of *after*, if the offset changes once from
+    *before* to it.
+    """
     new = after.astimezone(zone).utcoffset()
     while after - before > US:
         middle = before + (after - before) // 2
