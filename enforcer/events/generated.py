@@ -830,30 +830,36 @@ def _read_audit(b: bytes, i: int) -> tuple[Audit, int]:
     r.notes = a2
     c4 = b[i]
     i += 1
-    if c4:
-        c4, i = decode_count(b, i - 1)
-        while c4:
-            for _ in range(c4):
-                n = b[i]
-                if n & 129:
-                    j, i = decode_length(b, i)
-                else:
-                    j = i + 1
-                    i = j + (n >> 1)
-                x3 = b[j:i].decode()
-                a2.append(x3)
-            c4, i = decode_count(b, i)
+    while c4:
+        if c4 & 129:
+            c4, i = decode_count(b, i - 1)
+        else:
+            c4 >>= 1
+        for _ in range(c4):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            x3 = b[j:i].decode()
+            a2.append(x3)
+        c4 = b[i]
+        i += 1
     a5: list[Effect] = []
     r.effects = a5
     c7 = b[i]
     i += 1
-    if c7:
-        c7, i = decode_count(b, i - 1)
-        while c7:
-            for _ in range(c7):
-                x6, i = _read_effect(b, i)
-                a5.append(x6)
-            c7, i = decode_count(b, i)
+    while c7:
+        if c7 & 129:
+            c7, i = decode_count(b, i - 1)
+        else:
+            c7 >>= 1
+        for _ in range(c7):
+            x6, i = _read_effect(b, i)
+            a5.append(x6)
+        c7 = b[i]
+        i += 1
     r.digest = b[i : i + 32]
     i += 32
     return r, i
@@ -1056,24 +1062,30 @@ def _read_call_row(b: bytes, i: int) -> tuple[CallRow, int]:
     r.budgets = a1
     c3 = b[i]
     i += 1
-    if c3:
-        c3, i = decode_count(b, i - 1)
-        while c3:
-            for _ in range(c3):
-                x2, i = _read_allocation(b, i)
-                a1.append(x2)
-            c3, i = decode_count(b, i)
+    while c3:
+        if c3 & 129:
+            c3, i = decode_count(b, i - 1)
+        else:
+            c3 >>= 1
+        for _ in range(c3):
+            x2, i = _read_allocation(b, i)
+            a1.append(x2)
+        c3 = b[i]
+        i += 1
     a4: list[Allocation] = []
     r.token_rates = a4
     c6 = b[i]
     i += 1
-    if c6:
-        c6, i = decode_count(b, i - 1)
-        while c6:
-            for _ in range(c6):
-                x5, i = _read_allocation(b, i)
-                a4.append(x5)
-            c6, i = decode_count(b, i)
+    while c6:
+        if c6 & 129:
+            c6, i = decode_count(b, i - 1)
+        else:
+            c6 >>= 1
+        for _ in range(c6):
+            x5, i = _read_allocation(b, i)
+            a4.append(x5)
+        c6 = b[i]
+        i += 1
     return r, i
 
 
@@ -1207,26 +1219,29 @@ def _read_dead_letter(b: bytes, i: int) -> tuple[DeadLetter, int]:
     r.headers = m1
     c3 = b[i]
     i += 1
-    if c3:
-        c3, i = decode_count(b, i - 1)
-        while c3:
-            for _ in range(c3):
-                n = b[i]
-                if n & 129:
-                    j, i = decode_length(b, i)
-                else:
-                    j = i + 1
-                    i = j + (n >> 1)
-                k4 = b[j:i].decode()
-                n = b[i]
-                if n & 129:
-                    j, i = decode_length(b, i)
-                else:
-                    j = i + 1
-                    i = j + (n >> 1)
-                x2 = b[j:i]
-                m1[k4] = x2
-            c3, i = decode_count(b, i)
+    while c3:
+        if c3 & 129:
+            c3, i = decode_count(b, i - 1)
+        else:
+            c3 >>= 1
+        for _ in range(c3):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            k4 = b[j:i].decode()
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            x2 = b[j:i]
+            m1[k4] = x2
+        c3 = b[i]
+        i += 1
     return r, i
 
 
@@ -1416,48 +1431,54 @@ def _read_facts(b: bytes, i: int) -> tuple[Facts, int]:
     r.pii = m1
     c3 = b[i]
     i += 1
-    if c3:
-        c3, i = decode_count(b, i - 1)
-        while c3:
-            for _ in range(c3):
-                n = b[i]
-                if n & 129:
-                    j, i = decode_length(b, i)
-                else:
-                    j = i + 1
-                    i = j + (n >> 1)
-                k4 = b[j:i].decode()
-                n = b[i]
-                if n < 128:
-                    x2 = n >> 1 ^ -(n & 1)
-                    i += 1
-                else:
-                    x2, i = decode_long(b, i)
-                m1[k4] = x2
-            c3, i = decode_count(b, i)
+    while c3:
+        if c3 & 129:
+            c3, i = decode_count(b, i - 1)
+        else:
+            c3 >>= 1
+        for _ in range(c3):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            k4 = b[j:i].decode()
+            n = b[i]
+            if n < 128:
+                x2 = n >> 1 ^ -(n & 1)
+                i += 1
+            else:
+                x2, i = decode_long(b, i)
+            m1[k4] = x2
+        c3 = b[i]
+        i += 1
     m5: dict[str, int] = {}
     r.secrets = m5
     c7 = b[i]
     i += 1
-    if c7:
-        c7, i = decode_count(b, i - 1)
-        while c7:
-            for _ in range(c7):
-                n = b[i]
-                if n & 129:
-                    j, i = decode_length(b, i)
-                else:
-                    j = i + 1
-                    i = j + (n >> 1)
-                k8 = b[j:i].decode()
-                n = b[i]
-                if n < 128:
-                    x6 = n >> 1 ^ -(n & 1)
-                    i += 1
-                else:
-                    x6, i = decode_long(b, i)
-                m5[k8] = x6
-            c7, i = decode_count(b, i)
+    while c7:
+        if c7 & 129:
+            c7, i = decode_count(b, i - 1)
+        else:
+            c7 >>= 1
+        for _ in range(c7):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            k8 = b[j:i].decode()
+            n = b[i]
+            if n < 128:
+                x6 = n >> 1 ^ -(n & 1)
+                i += 1
+            else:
+                x6, i = decode_long(b, i)
+            m5[k8] = x6
+        c7 = b[i]
+        i += 1
     t = b[i]
     i += 1
     if t == 0:
@@ -1722,13 +1743,16 @@ def _read_decision(b: bytes, i: int) -> tuple[Decision, int]:
     r.reasons = a1
     c3 = b[i]
     i += 1
-    if c3:
-        c3, i = decode_count(b, i - 1)
-        while c3:
-            for _ in range(c3):
-                x2, i = _read_reason(b, i)
-                a1.append(x2)
-            c3, i = decode_count(b, i)
+    while c3:
+        if c3 & 129:
+            c3, i = decode_count(b, i - 1)
+        else:
+            c3 >>= 1
+        for _ in range(c3):
+            x2, i = _read_reason(b, i)
+            a1.append(x2)
+        c3 = b[i]
+        i += 1
     n = b[i]
     if n < 128:
         r.reasons_count = n >> 1 ^ -(n & 1)
@@ -1739,24 +1763,30 @@ def _read_decision(b: bytes, i: int) -> tuple[Decision, int]:
     r.edits = a4
     c6 = b[i]
     i += 1
-    if c6:
-        c6, i = decode_count(b, i - 1)
-        while c6:
-            for _ in range(c6):
-                x5, i = _read_edit(b, i)
-                a4.append(x5)
-            c6, i = decode_count(b, i)
+    while c6:
+        if c6 & 129:
+            c6, i = decode_count(b, i - 1)
+        else:
+            c6 >>= 1
+        for _ in range(c6):
+            x5, i = _read_edit(b, i)
+            a4.append(x5)
+        c6 = b[i]
+        i += 1
     a7: list[Reason] = []
     r.warnings = a7
     c9 = b[i]
     i += 1
-    if c9:
-        c9, i = decode_count(b, i - 1)
-        while c9:
-            for _ in range(c9):
-                x8, i = _read_reason(b, i)
-                a7.append(x8)
-            c9, i = decode_count(b, i)
+    while c9:
+        if c9 & 129:
+            c9, i = decode_count(b, i - 1)
+        else:
+            c9 >>= 1
+        for _ in range(c9):
+            x8, i = _read_reason(b, i)
+            a7.append(x8)
+        c9 = b[i]
+        i += 1
     t = b[i]
     i += 1
     if t == 0:
@@ -1801,48 +1831,54 @@ def _read_decision(b: bytes, i: int) -> tuple[Decision, int]:
     r10.pii = m11
     c13 = b[i]
     i += 1
-    if c13:
-        c13, i = decode_count(b, i - 1)
-        while c13:
-            for _ in range(c13):
-                n = b[i]
-                if n & 129:
-                    j, i = decode_length(b, i)
-                else:
-                    j = i + 1
-                    i = j + (n >> 1)
-                k14 = b[j:i].decode()
-                n = b[i]
-                if n < 128:
-                    x12 = n >> 1 ^ -(n & 1)
-                    i += 1
-                else:
-                    x12, i = decode_long(b, i)
-                m11[k14] = x12
-            c13, i = decode_count(b, i)
+    while c13:
+        if c13 & 129:
+            c13, i = decode_count(b, i - 1)
+        else:
+            c13 >>= 1
+        for _ in range(c13):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            k14 = b[j:i].decode()
+            n = b[i]
+            if n < 128:
+                x12 = n >> 1 ^ -(n & 1)
+                i += 1
+            else:
+                x12, i = decode_long(b, i)
+            m11[k14] = x12
+        c13 = b[i]
+        i += 1
     m15: dict[str, int] = {}
     r10.secrets = m15
     c17 = b[i]
     i += 1
-    if c17:
-        c17, i = decode_count(b, i - 1)
-        while c17:
-            for _ in range(c17):
-                n = b[i]
-                if n & 129:
-                    j, i = decode_length(b, i)
-                else:
-                    j = i + 1
-                    i = j + (n >> 1)
-                k18 = b[j:i].decode()
-                n = b[i]
-                if n < 128:
-                    x16 = n >> 1 ^ -(n & 1)
-                    i += 1
-                else:
-                    x16, i = decode_long(b, i)
-                m15[k18] = x16
-            c17, i = decode_count(b, i)
+    while c17:
+        if c17 & 129:
+            c17, i = decode_count(b, i - 1)
+        else:
+            c17 >>= 1
+        for _ in range(c17):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            k18 = b[j:i].decode()
+            n = b[i]
+            if n < 128:
+                x16 = n >> 1 ^ -(n & 1)
+                i += 1
+            else:
+                x16, i = decode_long(b, i)
+            m15[k18] = x16
+        c17 = b[i]
+        i += 1
     t = b[i]
     i += 1
     if t == 0:
@@ -1856,13 +1892,16 @@ def _read_decision(b: bytes, i: int) -> tuple[Decision, int]:
     r.budgets = a19
     c21 = b[i]
     i += 1
-    if c21:
-        c21, i = decode_count(b, i - 1)
-        while c21:
-            for _ in range(c21):
-                x20, i = _read_budget_view(b, i)
-                a19.append(x20)
-            c21, i = decode_count(b, i)
+    while c21:
+        if c21 & 129:
+            c21, i = decode_count(b, i - 1)
+        else:
+            c21 >>= 1
+        for _ in range(c21):
+            x20, i = _read_budget_view(b, i)
+            a19.append(x20)
+        c21 = b[i]
+        i += 1
     t = b[i]
     i += 1
     if t == 0:
@@ -1875,24 +1914,30 @@ def _read_decision(b: bytes, i: int) -> tuple[Decision, int]:
     r.errors = a22
     c24 = b[i]
     i += 1
-    if c24:
-        c24, i = decode_count(b, i - 1)
-        while c24:
-            for _ in range(c24):
-                x23, i = _read_rule_error(b, i)
-                a22.append(x23)
-            c24, i = decode_count(b, i)
+    while c24:
+        if c24 & 129:
+            c24, i = decode_count(b, i - 1)
+        else:
+            c24 >>= 1
+        for _ in range(c24):
+            x23, i = _read_rule_error(b, i)
+            a22.append(x23)
+        c24 = b[i]
+        i += 1
     a25: list[Reason] = []
     r.shadow = a25
     c27 = b[i]
     i += 1
-    if c27:
-        c27, i = decode_count(b, i - 1)
-        while c27:
-            for _ in range(c27):
-                x26, i = _read_reason(b, i)
-                a25.append(x26)
-            c27, i = decode_count(b, i)
+    while c27:
+        if c27 & 129:
+            c27, i = decode_count(b, i - 1)
+        else:
+            c27 >>= 1
+        for _ in range(c27):
+            x26, i = _read_reason(b, i)
+            a25.append(x26)
+        c27 = b[i]
+        i += 1
     n = b[i]
     if n & 129:
         j, i = decode_length(b, i)
@@ -1904,26 +1949,29 @@ def _read_decision(b: bytes, i: int) -> tuple[Decision, int]:
     r.policy_sets = m28
     c30 = b[i]
     i += 1
-    if c30:
-        c30, i = decode_count(b, i - 1)
-        while c30:
-            for _ in range(c30):
-                n = b[i]
-                if n & 129:
-                    j, i = decode_length(b, i)
-                else:
-                    j = i + 1
-                    i = j + (n >> 1)
-                k31 = b[j:i].decode()
-                n = b[i]
-                if n & 129:
-                    j, i = decode_length(b, i)
-                else:
-                    j = i + 1
-                    i = j + (n >> 1)
-                x29 = b[j:i].decode()
-                m28[k31] = x29
-            c30, i = decode_count(b, i)
+    while c30:
+        if c30 & 129:
+            c30, i = decode_count(b, i - 1)
+        else:
+            c30 >>= 1
+        for _ in range(c30):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            k31 = b[j:i].decode()
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            x29 = b[j:i].decode()
+            m28[k31] = x29
+        c30 = b[i]
+        i += 1
     n = b[i]
     if n & 129:
         j, i = decode_length(b, i)
@@ -1994,13 +2042,16 @@ def _read_decision(b: bytes, i: int) -> tuple[Decision, int]:
     r.effects = a33
     c35 = b[i]
     i += 1
-    if c35:
-        c35, i = decode_count(b, i - 1)
-        while c35:
-            for _ in range(c35):
-                x34, i = _read_effect(b, i)
-                a33.append(x34)
-            c35, i = decode_count(b, i)
+    while c35:
+        if c35 & 129:
+            c35, i = decode_count(b, i - 1)
+        else:
+            c35 >>= 1
+        for _ in range(c35):
+            x34, i = _read_effect(b, i)
+            a33.append(x34)
+        c35 = b[i]
+        i += 1
     return r, i
 
 
@@ -2125,19 +2176,22 @@ def _read_policy_set(b: bytes, i: int) -> tuple[PolicySet, int]:
     r.documents = a1
     c3 = b[i]
     i += 1
-    if c3:
-        c3, i = decode_count(b, i - 1)
-        while c3:
-            for _ in range(c3):
-                n = b[i]
-                if n & 129:
-                    j, i = decode_length(b, i)
-                else:
-                    j = i + 1
-                    i = j + (n >> 1)
-                x2 = b[j:i].decode()
-                a1.append(x2)
-            c3, i = decode_count(b, i)
+    while c3:
+        if c3 & 129:
+            c3, i = decode_count(b, i - 1)
+        else:
+            c3 >>= 1
+        for _ in range(c3):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            x2 = b[j:i].decode()
+            a1.append(x2)
+        c3 = b[i]
+        i += 1
     n = b[i]
     if n & 129:
         j, i = decode_length(b, i)
@@ -2312,36 +2366,42 @@ def _read_user(b: bytes, i: int) -> tuple[User, int]:
     r.roles = a1
     c3 = b[i]
     i += 1
-    if c3:
-        c3, i = decode_count(b, i - 1)
-        while c3:
-            for _ in range(c3):
-                n = b[i]
-                if n & 129:
-                    j, i = decode_length(b, i)
-                else:
-                    j = i + 1
-                    i = j + (n >> 1)
-                x2 = b[j:i].decode()
-                a1.append(x2)
-            c3, i = decode_count(b, i)
+    while c3:
+        if c3 & 129:
+            c3, i = decode_count(b, i - 1)
+        else:
+            c3 >>= 1
+        for _ in range(c3):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            x2 = b[j:i].decode()
+            a1.append(x2)
+        c3 = b[i]
+        i += 1
     a4: list[str] = []
     r.permissions = a4
     c6 = b[i]
     i += 1
-    if c6:
-        c6, i = decode_count(b, i - 1)
-        while c6:
-            for _ in range(c6):
-                n = b[i]
-                if n & 129:
-                    j, i = decode_length(b, i)
-                else:
-                    j = i + 1
-                    i = j + (n >> 1)
-                x5 = b[j:i].decode()
-                a4.append(x5)
-            c6, i = decode_count(b, i)
+    while c6:
+        if c6 & 129:
+            c6, i = decode_count(b, i - 1)
+        else:
+            c6 >>= 1
+        for _ in range(c6):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            x5 = b[j:i].decode()
+            a4.append(x5)
+        c6 = b[i]
+        i += 1
     t = b[i]
     i += 1
     if t == 0:
@@ -2712,13 +2772,16 @@ def _read_message(b: bytes, i: int) -> tuple[Message, int]:
         r.content = a1
         c3 = b[i]
         i += 1
-        if c3:
-            c3, i = decode_count(b, i - 1)
-            while c3:
-                for _ in range(c3):
-                    x2, i = _read_part(b, i)
-                    a1.append(x2)
-                c3, i = decode_count(b, i)
+        while c3:
+            if c3 & 129:
+                c3, i = decode_count(b, i - 1)
+            else:
+                c3 >>= 1
+            for _ in range(c3):
+                x2, i = _read_part(b, i)
+                a1.append(x2)
+            c3 = b[i]
+            i += 1
     else:
         raise bad_tag()
     t = b[i]
@@ -2753,13 +2816,16 @@ def _read_message(b: bytes, i: int) -> tuple[Message, int]:
     r.tool_calls = a4
     c6 = b[i]
     i += 1
-    if c6:
-        c6, i = decode_count(b, i - 1)
-        while c6:
-            for _ in range(c6):
-                x5, i = _read_tool_call(b, i)
-                a4.append(x5)
-            c6, i = decode_count(b, i)
+    while c6:
+        if c6 & 129:
+            c6, i = decode_count(b, i - 1)
+        else:
+            c6 >>= 1
+        for _ in range(c6):
+            x5, i = _read_tool_call(b, i)
+            a4.append(x5)
+        c6 = b[i]
+        i += 1
     t = b[i]
     i += 1
     if t == 0:
@@ -2856,13 +2922,16 @@ def _read_llm(b: bytes, i: int) -> tuple[Llm, int]:
     r.messages = a1
     c3 = b[i]
     i += 1
-    if c3:
-        c3, i = decode_count(b, i - 1)
-        while c3:
-            for _ in range(c3):
-                x2, i = _read_message(b, i)
-                a1.append(x2)
-            c3, i = decode_count(b, i)
+    while c3:
+        if c3 & 129:
+            c3, i = decode_count(b, i - 1)
+        else:
+            c3 >>= 1
+        for _ in range(c3):
+            x2, i = _read_message(b, i)
+            a1.append(x2)
+        c3 = b[i]
+        i += 1
     t = b[i]
     i += 1
     if t == 0:
@@ -2881,19 +2950,22 @@ def _read_llm(b: bytes, i: int) -> tuple[Llm, int]:
     r.tools = a4
     c6 = b[i]
     i += 1
-    if c6:
-        c6, i = decode_count(b, i - 1)
-        while c6:
-            for _ in range(c6):
-                n = b[i]
-                if n & 129:
-                    j, i = decode_length(b, i)
-                else:
-                    j = i + 1
-                    i = j + (n >> 1)
-                x5 = b[j:i].decode()
-                a4.append(x5)
-            c6, i = decode_count(b, i)
+    while c6:
+        if c6 & 129:
+            c6, i = decode_count(b, i - 1)
+        else:
+            c6 >>= 1
+        for _ in range(c6):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            x5 = b[j:i].decode()
+            a4.append(x5)
+        c6 = b[i]
+        i += 1
     t = b[i]
     i += 1
     if t == 0:
@@ -3097,36 +3169,42 @@ def _read_request(b: bytes, i: int) -> tuple[Request, int]:
     r1.roles = a2
     c4 = b[i]
     i += 1
-    if c4:
-        c4, i = decode_count(b, i - 1)
-        while c4:
-            for _ in range(c4):
-                n = b[i]
-                if n & 129:
-                    j, i = decode_length(b, i)
-                else:
-                    j = i + 1
-                    i = j + (n >> 1)
-                x3 = b[j:i].decode()
-                a2.append(x3)
-            c4, i = decode_count(b, i)
+    while c4:
+        if c4 & 129:
+            c4, i = decode_count(b, i - 1)
+        else:
+            c4 >>= 1
+        for _ in range(c4):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            x3 = b[j:i].decode()
+            a2.append(x3)
+        c4 = b[i]
+        i += 1
     a5: list[str] = []
     r1.permissions = a5
     c7 = b[i]
     i += 1
-    if c7:
-        c7, i = decode_count(b, i - 1)
-        while c7:
-            for _ in range(c7):
-                n = b[i]
-                if n & 129:
-                    j, i = decode_length(b, i)
-                else:
-                    j = i + 1
-                    i = j + (n >> 1)
-                x6 = b[j:i].decode()
-                a5.append(x6)
-            c7, i = decode_count(b, i)
+    while c7:
+        if c7 & 129:
+            c7, i = decode_count(b, i - 1)
+        else:
+            c7 >>= 1
+        for _ in range(c7):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            x6 = b[j:i].decode()
+            a5.append(x6)
+        c7 = b[i]
+        i += 1
     t = b[i]
     i += 1
     if t == 0:
@@ -3340,13 +3418,16 @@ def _read_request(b: bytes, i: int) -> tuple[Request, int]:
     r11.messages = a12
     c14 = b[i]
     i += 1
-    if c14:
-        c14, i = decode_count(b, i - 1)
-        while c14:
-            for _ in range(c14):
-                x13, i = _read_message(b, i)
-                a12.append(x13)
-            c14, i = decode_count(b, i)
+    while c14:
+        if c14 & 129:
+            c14, i = decode_count(b, i - 1)
+        else:
+            c14 >>= 1
+        for _ in range(c14):
+            x13, i = _read_message(b, i)
+            a12.append(x13)
+        c14 = b[i]
+        i += 1
     t = b[i]
     i += 1
     if t == 0:
@@ -3365,19 +3446,22 @@ def _read_request(b: bytes, i: int) -> tuple[Request, int]:
     r11.tools = a15
     c17 = b[i]
     i += 1
-    if c17:
-        c17, i = decode_count(b, i - 1)
-        while c17:
-            for _ in range(c17):
-                n = b[i]
-                if n & 129:
-                    j, i = decode_length(b, i)
-                else:
-                    j = i + 1
-                    i = j + (n >> 1)
-                x16 = b[j:i].decode()
-                a15.append(x16)
-            c17, i = decode_count(b, i)
+    while c17:
+        if c17 & 129:
+            c17, i = decode_count(b, i - 1)
+        else:
+            c17 >>= 1
+        for _ in range(c17):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            x16 = b[j:i].decode()
+            a15.append(x16)
+        c17 = b[i]
+        i += 1
     t = b[i]
     i += 1
     if t == 0:
@@ -3438,65 +3522,71 @@ def _read_request(b: bytes, i: int) -> tuple[Request, int]:
     r.attributes = m18
     c20 = b[i]
     i += 1
-    if c20:
-        c20, i = decode_count(b, i - 1)
-        while c20:
-            for _ in range(c20):
+    while c20:
+        if c20 & 129:
+            c20, i = decode_count(b, i - 1)
+        else:
+            c20 >>= 1
+        for _ in range(c20):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            k21 = b[j:i].decode()
+            x19: bool | int | float | str | list[str] | None
+            t = b[i]
+            i += 1
+            if t == 0:
+                x19 = None
+            elif t == 2:
+                x19 = BOOLEANS[b[i]]
+                i += 1
+            elif t == 4:
+                n = b[i]
+                if n < 128:
+                    x19 = n >> 1 ^ -(n & 1)
+                    i += 1
+                else:
+                    x19, i = decode_long(b, i)
+            elif t == 6:
+                x19 = decode_double(b, i)
+                i += 8
+            elif t == 8:
                 n = b[i]
                 if n & 129:
                     j, i = decode_length(b, i)
                 else:
                     j = i + 1
                     i = j + (n >> 1)
-                k21 = b[j:i].decode()
-                x19: bool | int | float | str | list[str] | None
-                t = b[i]
+                x19 = b[j:i].decode()
+            elif t == 10:
+                a22: list[str] = []
+                x19 = a22
+                c24 = b[i]
                 i += 1
-                if t == 0:
-                    x19 = None
-                elif t == 2:
-                    x19 = BOOLEANS[b[i]]
-                    i += 1
-                elif t == 4:
-                    n = b[i]
-                    if n < 128:
-                        x19 = n >> 1 ^ -(n & 1)
-                        i += 1
+                while c24:
+                    if c24 & 129:
+                        c24, i = decode_count(b, i - 1)
                     else:
-                        x19, i = decode_long(b, i)
-                elif t == 6:
-                    x19 = decode_double(b, i)
-                    i += 8
-                elif t == 8:
-                    n = b[i]
-                    if n & 129:
-                        j, i = decode_length(b, i)
-                    else:
-                        j = i + 1
-                        i = j + (n >> 1)
-                    x19 = b[j:i].decode()
-                elif t == 10:
-                    a22: list[str] = []
-                    x19 = a22
+                        c24 >>= 1
+                    for _ in range(c24):
+                        n = b[i]
+                        if n & 129:
+                            j, i = decode_length(b, i)
+                        else:
+                            j = i + 1
+                            i = j + (n >> 1)
+                        x23 = b[j:i].decode()
+                        a22.append(x23)
                     c24 = b[i]
                     i += 1
-                    if c24:
-                        c24, i = decode_count(b, i - 1)
-                        while c24:
-                            for _ in range(c24):
-                                n = b[i]
-                                if n & 129:
-                                    j, i = decode_length(b, i)
-                                else:
-                                    j = i + 1
-                                    i = j + (n >> 1)
-                                x23 = b[j:i].decode()
-                                a22.append(x23)
-                            c24, i = decode_count(b, i)
-                else:
-                    raise bad_tag()
-                m18[k21] = x19
-            c20, i = decode_count(b, i)
+            else:
+                raise bad_tag()
+            m18[k21] = x19
+        c20 = b[i]
+        i += 1
     r.raw = None
     return r, i
 
@@ -3792,19 +3882,22 @@ def _read_waiting_usage_row(b: bytes, i: int) -> tuple[WaitingUsageRow, int]:
     r.reports = a1
     c3 = b[i]
     i += 1
-    if c3:
-        c3, i = decode_count(b, i - 1)
-        while c3:
-            for _ in range(c3):
-                n = b[i]
-                if n & 129:
-                    j, i = decode_length(b, i)
-                else:
-                    j = i + 1
-                    i = j + (n >> 1)
-                x2 = b[j:i]
-                a1.append(x2)
-            c3, i = decode_count(b, i)
+    while c3:
+        if c3 & 129:
+            c3, i = decode_count(b, i - 1)
+        else:
+            c3 >>= 1
+        for _ in range(c3):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            x2 = b[j:i]
+            a1.append(x2)
+        c3 = b[i]
+        i += 1
     return r, i
 
 

@@ -390,9 +390,13 @@ def _read_map(values: Type, target: str, names: Names) -> Iterator[str]:
 def _blocks(more: str, body: list[str]) -> Iterator[str]:
     yield f"{more} = b[i]"
     yield "i += 1"
-    yield f"if {more}:"
-    yield f"    {more}, i = decode_count(b, i - 1)"
-    yield f"    while {more}:"
-    yield f"        for _ in range({more}):"
-    yield from indent(body, by=3)
-    yield f"        {more}, i = decode_count(b, i)"
+    yield f"while {more}:"
+    # One test for both: a count of one byte is even.
+    yield f"    if {more} & 129:"
+    yield f"        {more}, i = decode_count(b, i - 1)"
+    yield "    else:"
+    yield f"        {more} >>= 1"
+    yield f"    for _ in range({more}):"
+    yield from indent(body, by=2)
+    yield f"    {more} = b[i]"
+    yield "    i += 1"
