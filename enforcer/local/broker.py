@@ -207,6 +207,9 @@ def _launch_once(plan: Launch) -> Record:
         if process is not None:
             process.kill()
             process.wait()
+        # A signal between the fork and the assignment leaves a child that has no name here.
+        for pid in processes.find(str(plan.properties_file)):
+            processes.stop(pid, marker=str(plan.properties_file), grace_s=0.0)
         raise
     processes.keep(process)
     return ready

@@ -14,6 +14,7 @@ import os
 import queue
 import shutil
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ _PIN_FILE = Path(__file__).with_name(f"kafka-jars-{KAFKA_VERSION}.txt")
 _THREADS = 8
 _TIMEOUT_S = 60
 _TRIES = 2
+# How long a download that was given up may take to notice.
+_GIVE_UP_S = 1.0
 _LOCK_TIMEOUT_S = 300.0
 # Beside the jars themselves: the JVM's cache and a formatted directory.
 _SPACE_BYTES = 160_000_000
@@ -175,7 +178,6 @@ def _download_all(
         # The big ones first: they decide when the last thread is done.
         _in_threads(one, sorted(missing, key=lambda pin: -pin.size_bytes), meter.cancelled)
     finally:
-        meter.cancelled.set()
         shutil.rmtree(staging, ignore_errors=True)
 
 
@@ -205,12 +207,22 @@ def _in_threads(
             else:
                 results.put(None)
 
-    for number in range(min(_THREADS, len(items))):
-        threading.Thread(target=run, name=f"jars-{number}", daemon=True).start()
-    for _ in items:
-        error = results.get()
-        if error is not None:
-            raise error
+    threads = [
+        threading.Thread(target=run, name=f"jars-{number}", daemon=True)
+        for number in range(min(_THREADS, len(items)))
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in items:
+            error = results.get()
+            if error is not None:
+                raise error
+    finally:
+        cancelled.set()
+        deadline_s = time.monotonic() + _GIVE_UP_S
+        for thread in threads:
+            thread.join(max(0.0, deadline_s - time.monotonic()))
 
 
 def _download(

@@ -176,7 +176,11 @@ class Stack:
         """
         if not self._directory.is_dir():
             return False
-        with self._locked("starting or stopping"), files.explained(self._directory):
+        with (
+            _terminate_raises(),
+            self._locked("starting or stopping"),
+            files.explained(self._directory),
+        ):
             return self._stop(progress)
 
     def status(self) -> Status:
@@ -273,7 +277,11 @@ class Stack:
             preferred=self._last_ports(),
         )
         ready = broker.launch(launch)
-        progress(Step("start", 1, 1))
+        try:
+            progress(Step("start", 1, 1))
+        except BaseException:
+            self._end(ready)
+            raise
         return _running(ready, started=True)
 
     def _last_ports(self) -> tuple[int, ...]:
@@ -295,7 +303,9 @@ class Stack:
         jvm = Jvm([self._cache / "jars" / pin.path for pin in jars.pins()], self._cache)
         if not jvm.has_cache() and all(path.exists() for path in jvm.jars):
             progress(Step("train"))
-            jvm.train(self._training_file)
+            # The broker is stopped; who presses Ctrl-C now does without the cache.
+            with contextlib.suppress(KeyboardInterrupt):
+                jvm.train(self._training_file)
 
     def _end(self, found: Record | None) -> bool:
         """End the recorded broker and every other that runs on this directory."""
@@ -322,19 +332,23 @@ def _bootstrap(port: int) -> str:
 
 @contextlib.contextmanager
 def _terminate_raises() -> Iterator[None]:
-    """Make SIGTERM an exception, so that the interrupted cleans up; unless somebody handles it."""
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    ):
+    """Make SIGTERM and SIGHUP exceptions, so that the interrupted cleans up; unless somebody does."""
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def raise_exit(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, raise_exit)
+    ours = [
+        number
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is signal.SIG_DFL
+    ]
+    for number in ours:
+        signal.signal(number, raise_exit)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)

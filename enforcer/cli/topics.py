@@ -1,0 +1,123 @@
+"""``topics apply`` and ``topics diff``: the broker's topics as specified."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from enforcer.broker import KafkaBroker, load, topics
+from enforcer.cli.broker_options import (
+    BootstrapOption,
+    KafkaConfigOption,
+    PrefixOption,
+    resolve,
+)
+from enforcer.cli.output import OutputFormat, OutputOption, emit, note
+
+if TYPE_CHECKING:
+    from enforcer.broker import BrokerConfig
+    from enforcer.broker.topics import Difference
+
+_EXIT_CHANGES = 10
+
+app = typer.Typer(no_args_is_help=True)
+
+PartitionsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--partitions",
+        min=1,
+        max=10_000,
+        help="Of every topic of the data plane; else as many as those that exist have, else 12.",
+    ),
+]
+SpecsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--specs",
+        metavar="DIR",
+        help="Specifications to use instead of the packaged ones.",
+        exists=True,
+        file_okay=False,
+    ),
+]
+
+
+@app.command("apply")
+def apply_(
+    partitions: PartitionsOption = None,
+    specs: SpecsOption = None,
+    bootstrap: BootstrapOption = None,
+    prefix: PrefixOption = None,
+    kafka_config: KafkaConfigOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """
+    Create the topics that are missing, and set the settings that differ.
+
+    Settings that no specification names stay as they are. The number of partitions of a topic that exists
+    is never changed: if it differs, nothing at all is done, and the exit code is 6.
+    """
+    config = _config(bootstrap, prefix, kafka_config)
+
+    async def run() -> list[Difference]:
+        async with KafkaBroker(config) as broker:
+            return await topics.apply(
+                broker, topics.load_specs(specs), prefix=config.prefix, partitions=partitions
+            )
+
+    done = asyncio.run(run())
+    _show(done, output)
+    if output is OutputFormat.TABLE:
+        note(f"{len(done)} changed" if done else "nothing to change")
+
+
+@app.command()
+def diff(
+    partitions: PartitionsOption = None,
+    specs: SpecsOption = None,
+    bootstrap: BootstrapOption = None,
+    prefix: PrefixOption = None,
+    kafka_config: KafkaConfigOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+) -> int:
+    """Say what `apply` would change; exit code 10 if anything, 0 if nothing."""
+    config = _config(bootstrap, prefix, kafka_config)
+
+    async def run() -> list[Difference]:
+        async with KafkaBroker(config) as broker:
+            return await topics.differences(
+                broker, topics.load_specs(specs), prefix=config.prefix, partitions=partitions
+            )
+
+    found = asyncio.run(run())
+    _show(found, output)
+    if output is OutputFormat.TABLE:
+        if any(not difference.fixable for difference in found):
+            note("the number of partitions is changed by `enforcer topics repartition` only")
+        if not found:
+            note("nothing differs")
+    return _EXIT_CHANGES if found else 0
+
+
+def _config(bootstrap: str | None, prefix: str | None, kafka_config: Path | None) -> BrokerConfig:
+    target = resolve(bootstrap, prefix, kafka_config=kafka_config)
+    return load(bootstrap=target.bootstrap, prefix=target.prefix, file=target.kafka_config)
+
+
+def _show(found: list[Difference], output: OutputFormat) -> None:
+    rows = [
+        {
+            "topic": difference.topic,
+            "kind": difference.kind,
+            "setting": difference.setting,
+            "wanted": difference.wanted,
+            "actual": difference.actual,
+            "fixable": difference.fixable,
+        }
+        for difference in found
+    ]
+    emit(rows, output)
