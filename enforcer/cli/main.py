@@ -47,16 +47,15 @@ def run(arguments: Sequence[str]) -> int:
         arguments: Without the program's name.
     """
     try:
-        try:
-            status = build(arguments)(
-                args=list(arguments), prog_name="enforcer", standalone_mode=False
-            )
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # The reader has seen enough, as `enforcer tail | head` does: no error. What is still
-            # buffered goes nowhere, lest the interpreter complain at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+        status = build(arguments)(args=list(arguments), prog_name="enforcer", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _reader_has_gone()
+    except SystemExit as exited:
+        # The parser makes an exit of a closed pipe, even where it is told to raise.
+        if isinstance(exited.__context__, BrokenPipeError):
+            return _reader_has_gone()
+        raise
     except KeyboardInterrupt:
         return _EXIT_INTERRUPTED
     except EnforcerError as error:
@@ -64,6 +63,16 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 — the last place that can tell the user
         return _report_foreign(error)
     return status if isinstance(status, int) else 0
+
+
+def _reader_has_gone() -> int:
+    """
+    No error: the reader has seen enough, as `enforcer tail … | head` does.
+
+    What is still buffered goes nowhere, lest the interpreter complain at its end.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    return 0
 
 
 def build(arguments: Sequence[str]) -> Callable[..., object]:

@@ -25,10 +25,12 @@ def explained(path: Path) -> Iterator[None]:
     """
     Turn what the file system refuses below *path* into an error that says what to do.
 
-    Raises: UnavailableError instead of any OSError.
+    Raises: UnavailableError instead of any OSError, but for a closed pipe of the caller.
     """
     try:
         yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise explain(error, path) from error
 

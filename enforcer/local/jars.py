@@ -214,15 +214,18 @@ def _in_threads(
     for thread in threads:
         thread.start()
     try:
-        for _ in items:
-            error = results.get()
+        for error in (results.get() for _ in items):
             if error is not None:
                 raise error
     finally:
         cancelled.set()
-        deadline_s = time.monotonic() + _GIVE_UP_S
-        for thread in threads:
-            thread.join(max(0.0, deadline_s - time.monotonic()))
+        _join(threads)
+
+
+def _join(threads: Sequence[threading.Thread]) -> None:
+    deadline_s = time.monotonic() + _GIVE_UP_S
+    for thread in threads:
+        thread.join(max(0.0, deadline_s - time.monotonic()))
 
 
 def _download(

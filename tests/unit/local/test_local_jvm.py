@@ -71,7 +71,7 @@ def test_the_cache_is_used_or_recorded(c1) -> None:
     recorded = c1.command("M", use_cache=False, record=record)
 
     assert f"-XX:AOTCache={c1.aot_cache}" in used
-    assert ["-XX:AOTMode=record", "-XX:AOTConfiguration=/r"] == [w for w in recorded if "AOT" in w]
+    assert [w for w in recorded if "AOT" in w] == ["-XX:AOTMode=record", "-XX:AOTConfiguration=/r"]
     with pytest.raises(AssertionError):
         c1.command("M", use_cache=True, record=record)
 

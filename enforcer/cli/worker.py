@@ -1,0 +1,194 @@
+"""``worker``: one process of agents, from start to drained stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from enforcer.cli.broker_options import BootstrapOption, KafkaConfigOption, PrefixOption, resolve
+from enforcer.config import Settings
+from enforcer.errors import ConfigError, UnavailableError
+
+if TYPE_CHECKING:
+    from enforcer.broker import BrokerConfig
+    from enforcer.stream.config import WorkerConfig
+    from enforcer.stream.worker import Worker
+
+_FACT_CACHE_KEY_BYTES = 32
+
+
+def worker(
+    group: Annotated[
+        str | None,
+        typer.Option(
+            help="Consumer group; workers of one group share the partitions. Default: the prefix."
+        ),
+    ] = None,
+    instance_id: Annotated[
+        str | None,
+        typer.Option("--instance-id", help="Name of this worker, kept in its state directory."),
+    ] = None,
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--state-dir", help="Tables and identity; one directory a worker.", file_okay=False
+        ),
+    ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            "--metrics-port",
+            min=0,
+            max=65_535,
+            help="Serve /live, /ready and /metrics here; 0 takes a free port.",
+        ),
+    ] = None,
+    metrics_host: Annotated[
+        str, typer.Option("--metrics-host", help="On this address.")
+    ] = "127.0.0.1",
+    commit_interval_ms: Annotated[
+        int,
+        typer.Option(
+            "--commit-interval-ms",
+            min=1,
+            max=60_000,
+            help="How far the ledger may lag behind the verdicts.",
+        ),
+    ] = 100,
+    pseudonym_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--pseudonym-key-file",
+            help="Key of the pseudonyms in row keys, the same for all workers.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    log_level: Annotated[
+        str, typer.Option("--log-level", help="debug, info, warning or error.")
+    ] = "info",
+    bootstrap: BootstrapOption = None,
+    prefix: PrefixOption = None,
+    kafka_config: KafkaConfigOption = None,
+) -> None:
+    """
+    Run agents that decide requests, until SIGTERM or Ctrl-C.
+
+    A stop drains: what was fetched is decided, told and committed, the group is left and the tables are closed.
+    Logs are JSON on stderr and never hold text of a prompt.
+    """
+    from enforcer.broker.config import load  # noqa: PLC0415 — the client is loaded by those who connect
+    from enforcer.stream.config import WorkerConfig  # noqa: PLC0415 — as above
+    from enforcer.stream.identity import Identity  # noqa: PLC0415 — as above
+    from enforcer.telemetry import setup_logging  # noqa: PLC0415 — as above
+
+    setup_logging(log_level)
+    target = resolve(bootstrap, prefix, kafka_config=kafka_config)
+    directory = state_dir or Settings.load().home / "worker" / target.prefix
+    identity = Identity.hold(directory, instance_id)
+    try:
+        key = pseudonym_key_file.read_bytes().strip() if pseudonym_key_file else b"enforcer-unkeyed"
+        config = WorkerConfig(
+            prefix=target.prefix,
+            group_id=group or target.prefix,
+            instance_id=identity.instance_id,
+            state_dir=directory,
+            commit_interval_ms=commit_interval_ms,
+            pseudonym_key=checked_key(key),
+        )
+        broker_config = load(
+            target.bootstrap, prefix=target.prefix, kafka_config=target.kafka_config
+        )
+        _run(serve(config, broker_config, metrics_host=metrics_host, metrics_port=metrics_port))
+    finally:
+        identity.release()
+
+
+def _run(main: object) -> None:
+    import uvloop  # noqa: PLC0415 — a worker's loop
+
+    uvloop.run(main)
+
+
+async def serve(
+    config: WorkerConfig,
+    broker_config: BrokerConfig,
+    *,
+    metrics_host: str = "127.0.0.1",
+    metrics_port: int | None = None,
+) -> None:
+    """Run one worker in this event loop until SIGTERM or SIGINT."""
+    from enforcer import detect  # noqa: PLC0415 — vocabularies take their time
+    from enforcer.broker import KafkaBroker  # noqa: PLC0415 — as above
+    from enforcer.engine import Engine, EngineConfig  # noqa: PLC0415 — as above
+    from enforcer.store import RocksTable  # noqa: PLC0415 — as above
+    from enforcer.stream.worker import Worker  # noqa: PLC0415 — as above
+    from enforcer.telemetry import HealthServer, Metrics  # noqa: PLC0415 — as above
+
+    metrics = Metrics()
+    engine = Engine(
+        EngineConfig(
+            pseudonym_key=config.pseudonym_key,
+            fact_cache=detect.FactCache(os.urandom(_FACT_CACHE_KEY_BYTES)),
+        )
+    )
+    async with KafkaBroker(broker_config) as broker:
+        running = Worker(
+            config,
+            broker=broker,
+            engine=engine,
+            metrics=metrics,
+            open_table=lambda partition: RocksTable(config.state_dir / f"p{partition}"),
+        )
+        health = HealthServer(metrics, live=lambda: None, ready=lambda: _why_not(running))
+        if metrics_port is not None:
+            try:
+                await health.start(metrics_host, metrics_port)
+            except OSError as error:
+                raise UnavailableError(
+                    f"port {metrics_port} on {metrics_host} cannot be used: {error.strerror}",
+                    help="give another one with --metrics-port",
+                ) from error
+        detect.warm()
+        with _stopped_by_signals(running):
+            try:
+                await running.run()
+            finally:
+                await health.stop()
+
+
+def _why_not(running: Worker) -> str | None:
+    """For /ready: None when every partition decides, else what is missing."""
+    if running.is_ready:
+        return None
+    import orjson  # noqa: PLC0415 — only for those who are not ready
+
+    return orjson.dumps(running.describe()).decode()
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(running: Worker):  # type: ignore[no-untyped-def]  # noqa: ANN202 — a context manager
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGTERM, signal.SIGINT)
+    for number in signals:
+        loop.add_signal_handler(number, running.stop)
+    try:
+        yield
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+
+def checked_key(key: bytes) -> bytes:
+    """A pseudonym key that is long enough. Raises ConfigError."""
+    if len(key) < 8:
+        raise ConfigError(
+            "the pseudonym key is shorter than 8 bytes", help="make one: openssl rand -hex 32"
+        )
+    return key
