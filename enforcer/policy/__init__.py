@@ -1,1 +1,50 @@
-"""."""
+"""
+Policies: documents, checker, compiler, program. Pure: text comes in, functions come out.
+
+``load`` reads and checks documents; ``compile_scope`` and ``compile_tenant`` make programs of them;
+``TenantProgram.evaluate`` is step 1 of a decision. Laws: docs/policies.md; findings: docs/errors.md.
+"""
+
+from enforcer.policy.canonical import policy_digest, set_digest
+from enforcer.policy.fields import FieldError
+from enforcer.policy.findings import CODES, Finding
+from enforcer.policy.limits import BudgetLimit, RateLimit, key_values
+from enforcer.policy.loader import Document, Loaded, load
+from enforcer.policy.model import (
+    EditSpec,
+    Evaluation,
+    EvaluationError,
+    FactsView,
+    Match,
+    RuleErrorInfo,
+)
+from enforcer.policy.program import ScopeProgram, TenantProgram, compile_scope, compile_tenant
+from enforcer.policy.reading import ABSENT, get_path
+from enforcer.policy.settings import TenantSettings
+
+__all__ = [
+    "ABSENT",
+    "CODES",
+    "BudgetLimit",
+    "Document",
+    "EditSpec",
+    "Evaluation",
+    "EvaluationError",
+    "FactsView",
+    "FieldError",
+    "Finding",
+    "Loaded",
+    "Match",
+    "RateLimit",
+    "RuleErrorInfo",
+    "ScopeProgram",
+    "TenantProgram",
+    "TenantSettings",
+    "compile_scope",
+    "compile_tenant",
+    "get_path",
+    "key_values",
+    "load",
+    "policy_digest",
+    "set_digest",
+]

@@ -1,0 +1,423 @@
+"""
+The checker: what a document means, beyond its shape. Each fault is a finding at its place.
+
+It lowers as it checks (conditions to the intermediate form, edits to ``EditSpec``, limits to integers),
+so what the compiler takes is what was checked.
+"""
+
+from __future__ import annotations
+
+import zoneinfo
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from enforcer.policy import documents as models
+from enforcer.policy.amounts import AmountError, duration_us, usd_nano
+from enforcer.policy.conditions import Conditions, to_plain
+from enforcer.policy.edits import Edits, fits
+from enforcer.policy.fields import Field, FieldError, Kind, Origin, resolve
+from enforcer.policy.ir import ALWAYS, Expr, tests
+from enforcer.policy.limits import Table
+from enforcer.policy.model import EVALUATION_ERROR, Match, RuleCode
+from enforcer.policy.settings import TenantSettings
+from enforcer.policy.shape import ID_HELP, is_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from enforcer.errors import Span
+    from enforcer.policy.findings import Findings
+    from enforcer.policy.source import Node
+
+COUNT_MAX = 10**12
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A budget or rate limit, checked: the document's model and what became of it."""
+
+    model: models.Budget | models.RateLimit
+    paths: tuple[str, ...]
+    table: Table[int]
+    burst: Table[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A checked policy: what the compiler takes."""
+
+    model: models.Policy
+    match: Expr | None
+    unless: Expr | None
+    rules: tuple[RuleCode, ...]
+    budgets: tuple[Limit, ...]
+    rate_limits: tuple[Limit, ...]
+
+
+def child(node: Node, *steps: str | int) -> Node:
+    """The node at *steps* below, or the last one on the way."""
+    for step in steps:
+        if isinstance(step, int):
+            items = node.items()
+            node = items[step] if step < len(items) else node
+        else:
+            node = node.get(step) or node
+    return node
+
+
+def check_policy(
+    policy: models.Policy, node: Node, values: Mapping[str, Any], findings: Findings
+) -> Lowered:
+    """Check and lower a policy. Meaningless where *findings* has errors afterwards."""
+    return _PolicyCheck(policy, node, values, findings).lower()
+
+
+class _PolicyCheck:
+    def __init__(
+        self, policy: models.Policy, node: Node, values: Mapping[str, Any], findings: Findings
+    ) -> None:
+        self._policy = policy
+        self._node = child(node, "spec")
+        self._metadata = child(node, "metadata")
+        self._findings = findings
+        self._conditions = Conditions(findings, values)
+
+    def lower(self) -> Lowered:
+        policy, spec = self._policy, self._policy.spec
+        _check_scope(policy.metadata.id, policy.metadata.tenant, self._metadata, self._findings)
+        self._check_ids()
+        if not (spec.rules or spec.budgets or spec.rate_limits):
+            self._findings.warning(
+                "ENF0506",
+                "the policy has no rules, budgets or rate limits",
+                self._node.span,
+                help="add one, or remove the policy",
+            )
+        match = self._guard(spec.match, "match")
+        unless = self._guard(spec.unless, "unless")
+        rules = [self._rule(rule, at, (match, unless)) for at, rule in enumerate(spec.rules)]
+        enabled = [rule for rule in rules if rule is not None]
+        return Lowered(
+            policy,
+            match,
+            unless,
+            tuple(sorted(enabled, key=lambda rule: rule.id)),
+            self._limits(spec.budgets, "budgets", self._budget),
+            self._limits(spec.rate_limits, "rate_limits", self._rate_limit),
+        )
+
+    def _check_ids(self) -> None:
+        spec = self._policy.spec
+        named: tuple[tuple[str, Iterable[Any]], ...] = (
+            ("rules", spec.rules),
+            ("budgets", spec.budgets),
+            ("rate_limits", spec.rate_limits),
+        )
+        for key, each in named:
+            seen: dict[str, Span] = {}
+            for at, item in enumerate(each):
+                span = child(self._node, key, at, "id").span
+                _check_id(item.id, span, self._findings)
+                if item.id in seen:
+                    self._findings.error(
+                        "ENF0207",
+                        f"the id `{item.id}` stands twice in `{key}`",
+                        span,
+                        help=f"it is already at line {seen[item.id].line}",
+                    )
+                seen.setdefault(item.id, span)
+
+    def _guard(self, condition: models.Condition | None, key: str) -> Expr | None:
+        if condition is None:
+            return None
+        return self._conditions.build(condition, child(self._node, key))
+
+    def _rule(
+        self, rule: models.Rule, at: int, guards: tuple[Expr | None, Expr | None]
+    ) -> RuleCode | None:
+        node = child(self._node, "rules", at)
+        condition: Expr | None = ALWAYS
+        if rule.condition is not None:
+            condition = self._conditions.build(rule.condition, child(node, "condition"))
+        edits = Edits(self._findings).build(rule, node)
+        if not rule.enabled or condition is None:
+            return None
+        policy = self._policy
+        priority, verdict = policy.spec.priority, rule.verdict
+        match = Match(
+            policy.metadata.id,
+            rule.id,
+            verdict,
+            rule.code or f"policy_{verdict}",
+            rule.reason or f"rule {rule.id} of policy {policy.metadata.id}",
+            priority,
+            edits,
+        )
+        failure = None
+        if verdict in {"deny", "modify"} and policy.spec.on_error == "deny":
+            said = f"rule {rule.id} of policy {policy.metadata.id} could not be evaluated"
+            failure = Match(policy.metadata.id, rule.id, "deny", EVALUATION_ERROR, said, priority)
+        read = [each for each in (condition, *guards) if each is not None]
+        return RuleCode(
+            rule.id,
+            verdict,
+            condition,
+            rule.phases or policy.spec.phases,
+            match,
+            failure,
+            frozenset(test.field.path for each in read for test in tests(each)),
+        )
+
+    def _limits(
+        self,
+        limits: tuple[Any, ...],
+        key: str,
+        check: Callable[[Any, Node], Limit | None],
+    ) -> tuple[Limit, ...]:
+        built = [check(limit, child(self._node, key, at)) for at, limit in enumerate(limits)]
+        return tuple(sorted((each for each in built if each), key=lambda each: each.model.id))
+
+    def _budget(self, budget: models.Budget, node: Node) -> Limit | None:
+        paths = self._key(budget.key, node)
+        table = self._table(budget.limit_usd, child(node, "limit_usd"), usd_nano)
+        return Limit(budget, paths, table) if table and paths is not None else None
+
+    def _rate_limit(self, limit: models.RateLimit, node: Node) -> Limit | None:
+        paths = self._key(limit.key, node)
+        if (limit.limit_requests is None) == (limit.limit_tokens is None):
+            self._findings.error(
+                "ENF0209",
+                "a rate limit has one of `limit_requests` and `limit_tokens`",
+                node.span,
+                help="two limits are two entries of `rate_limits`",
+            )
+            return None
+        key = "limit_tokens" if limit.limit_requests is None else "limit_requests"
+        table = self._table(getattr(limit, key), child(node, key), _count)
+        burst = None
+        if limit.burst is not None:
+            burst = self._table(limit.burst, child(node, "burst"), _count)
+            if burst is None:
+                return None
+        return Limit(limit, paths, table, burst) if table and paths is not None else None
+
+    def _key(self, key: Any, node: Node) -> tuple[str, ...] | None:
+        texts = () if key is None else (key,) if isinstance(key, str) else tuple(key)
+        span = child(node, "key").span
+        fields = [_resolve_key(text, span, self._findings) for text in texts]
+        if any(field is None for field in fields):
+            return None
+        return tuple(str(field) for field in fields)
+
+    def _table(self, written: Any, node: Node, convert: Callable[[Any], int]) -> Table[int] | None:
+        if not isinstance(written, dict):
+            amount = self._amount(written, node.span, convert)
+            return None if amount is None else Table(amount)
+        if "by" not in written or "default" not in written or not isinstance(written["by"], str):
+            self._findings.error(
+                "ENF0209",
+                "a limit by table has `by: path` and a `default`",
+                node.span,
+                help="for example `{by: team.tier, gold: 500, default: 50}`",
+            )
+            return None
+        field = _resolve_key(written["by"], child(node, "by").span, self._findings)
+        amounts = {
+            key: self._amount(amount, child(node, key).span, convert)
+            for key, amount in written.items()
+            if key != "by"
+        }
+        if field is None or any(amount is None for amount in amounts.values()):
+            return None
+        entries = {key: amount for key, amount in amounts.items() if amount is not None}
+        return Table(entries.pop("default"), str(field), entries)
+
+    def _amount(self, written: Any, span: Span, convert: Callable[[Any], int]) -> int | None:
+        try:
+            return convert(written)
+        except AmountError as error:
+            self._findings.error(
+                "ENF0208", str(error), span, help="a plain number, without a unit or quotes"
+            )
+            return None
+
+
+def _count(written: Any) -> int:
+    if isinstance(written, bool) or not isinstance(written, int):
+        raise AmountError("a count must be a whole number")
+    if not 1 <= written <= COUNT_MAX:
+        raise AmountError("a count must be from 1 to 10^12")
+    return written
+
+
+def _check_id(text: str, span: Span, findings: Findings) -> None:
+    if not is_id(text):
+        findings.error("ENF0206", f"`{text}` cannot be an id", span, help=ID_HELP)
+
+
+def _check_scope(id_: str, tenant: str, metadata: Node, findings: Findings) -> None:
+    _check_id(id_, child(metadata, "id").span, findings)
+    if tenant != "*":
+        _check_id(tenant, child(metadata, "tenant").span, findings)
+
+
+def _resolve_key(text: str, span: Span, findings: Findings) -> Field | None:
+    """A field that can be a key or select an entry: of the request as it came, and no collection."""
+    field = _resolve(text, span, findings)
+    if field is None:
+        return None
+    collections = {Kind.LIST, Kind.MAP, Kind.RECORD, Kind.JSON, Kind.TIME}
+    if field.origin in {Origin.FACT, Origin.NOW} or field.type.kind in collections:
+        findings.error(
+            "ENF0209",
+            f"`{text}` cannot be a key: it is derived, or no single value",
+            span,
+            help="use a field such as `user.id`, or an attribute",
+        )
+        return None
+    return field
+
+
+def _resolve(text: str, span: Span, findings: Findings) -> Field | None:
+    try:
+        return resolve(text)
+    except FieldError as error:
+        findings.error(error.code, str(error), span, help=error.help)
+        return None
+
+
+def check_values(document: models.Values, node: Node, findings: Findings) -> dict[str, Any]:
+    """The named lists and maps of a Values document."""
+    _check_scope(document.metadata.id, document.metadata.tenant, child(node, "metadata"), findings)
+    spec = child(node, "spec")
+    for name, value in document.spec.items():
+        span = child(spec, name).span
+        _check_id(name, span, findings)
+        if not isinstance(value, (list, dict)):
+            findings.error(
+                "ENF0203",
+                f"`{name}` is no list and no map",
+                span,
+                help="a single value stands where it is used",
+            )
+    return dict(document.spec)
+
+
+def check_tenant(document: models.Tenant, node: Node, findings: Findings) -> TenantSettings:
+    """The settings of a tenant. Meaningless where *findings* has errors afterwards."""
+    return _TenantCheck(document, node, findings).settings()
+
+
+class _TenantCheck:
+    def __init__(self, document: models.Tenant, node: Node, findings: Findings) -> None:
+        self._document = document
+        self._node = child(node, "spec")
+        self._findings = findings
+        _check_id(document.metadata.id, child(node, "metadata", "id").span, findings)
+
+    def settings(self) -> TenantSettings:
+        spec = self._document.spec
+        self._check_account(spec.account)
+        self._check_time_zone(spec.time_zone)
+        for alias, target in spec.models.items():
+            self._check_model(alias, target)
+        return TenantSettings(
+            tenant=self._document.metadata.id,
+            default_verdict=spec.default_verdict,
+            account_by=spec.account,
+            time_zone=spec.time_zone,
+            required=tuple(self._path(text, "required") for text in spec.required),
+            defaults={
+                self._default(path, value): to_plain(value) for path, value in spec.defaults.items()
+            },
+            models=dict(spec.models),
+            unknown_model_ceiling_usd_per_mtok_nano=self._ceiling(spec.unknown_model),
+            assumed_output_tokens=spec.assumed_output_tokens,
+            reservation_ttl_us=self._duration(spec.reservation_ttl, "reservation_ttl"),
+            on_expiry=spec.on_expiry,
+            dedup_window_us=self._duration(spec.dedup_window, "dedup_window"),
+            on_timeout=spec.on_timeout,
+            principals=spec.principals,
+        )
+
+    def _error(self, code: str, message: str, key: str, *, help_line: str) -> None:
+        self._findings.error(code, message, child(self._node, key).span, help=help_line)
+
+    def _check_account(self, account: tuple[str, ...]) -> None:
+        if account not in {("tenant",), ("tenant", "team.id")}:
+            self._error(
+                "ENF0203",
+                "`account` is [tenant] or [tenant, team.id]",
+                "account",
+                help_line="one worker owns an account; its budgets are exact",
+            )
+
+    def _check_time_zone(self, name: str) -> None:
+        try:
+            zoneinfo.ZoneInfo(name)
+        except (ValueError, OSError):
+            self._error(
+                "ENF0211",
+                f"there is no time zone `{name}`",
+                "time_zone",
+                help_line="a name of the IANA database, such as `Europe/Berlin`",
+            )
+
+    def _check_model(self, alias: str, target: str) -> None:
+        provider, _, model = target.partition("/")
+        if not provider or not model:
+            span = child(self._node, "models", alias).span
+            self._findings.error(
+                "ENF0203",
+                f"the alias `{alias}` names no model",
+                span,
+                help="write `provider/model`, such as `openai/gpt-4o-mini`",
+            )
+
+    def _path(self, text: str, key: str) -> str:
+        field = _resolve(text, child(self._node, key).span, self._findings)
+        if field is not None and field.origin not in {Origin.RECORD, Origin.ATTRIBUTES}:
+            self._error(
+                "ENF0403",
+                f"`{text}` is no field of a request",
+                key,
+                help_line="name a field as sent",
+            )
+        return str(field)
+
+    def _default(self, text: str, value: Any) -> str:
+        span = child(self._node, "defaults", text).span
+        field = _resolve(text, span, self._findings)
+        if field is None:
+            return text
+        settable = field.origin is Origin.ATTRIBUTES or (
+            field.origin is Origin.RECORD and field.type.optional
+        )
+        if not settable:
+            self._findings.error(
+                "ENF0502",
+                f"`{text}` cannot have a default",
+                span,
+                help="optional fields and attributes can",
+            )
+        elif value is None or not fits(field.type, value):
+            self._findings.error(
+                "ENF0503", f"the default of `{text}` is no {field.type}", span, help="correct it"
+            )
+        return str(field)
+
+    def _ceiling(self, unknown: models.Ceiling | str) -> int | None:
+        if not isinstance(unknown, models.Ceiling):
+            return None
+        try:
+            return usd_nano(unknown.ceiling_usd_per_mtok)
+        except AmountError as error:
+            self._error("ENF0208", str(error), "unknown_model", help_line="USD per million tokens")
+            return None
+
+    def _duration(self, text: str, key: str) -> int:
+        try:
+            return duration_us(text)
+        except AmountError as error:
+            self._error("ENF0210", f"`{key}`: {error}", key, help_line="for example `15 min`")
+            return 0

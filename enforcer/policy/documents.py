@@ -1,0 +1,308 @@
+"""
+The documents of the language as pydantic models: Policy, Tenant, Values.
+
+They hold the shape alone: which fields there are, of what type, with which defaults. What a shape cannot
+say (paths, operators, money, ids that must differ) is the checker's. Field descriptions are the
+reference; an editor's schema is generated from the same models.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Strict, Tag
+from pydantic_core import PydanticCustomError
+
+# A tag of a union stands in the place of an error; the sign keeps it apart from every key.
+TAG_SIGN = "="
+
+API_VERSION = "enforcer/v1"
+KINDS = ("Policy", "Tenant", "Values")
+OPERATORS = (
+    "eq", "ne", "gt", "gte", "lt", "lte", "in", "not_in",
+    "contains", "not_contains", "matches", "and", "or", "not", "exists",
+)  # fmt: skip
+
+Text = Annotated[str, Strict()]
+Flag = Annotated[bool, Strict()]
+Whole = Annotated[int, Strict()]
+Verdict = Literal["deny", "warn", "allow", "modify"]
+Phase = Literal["request", "response", "tool_call", "tool_result"]
+Phases = Annotated[tuple[Phase, ...], Field(min_length=1)]
+
+
+def _number(value: Any) -> int | Decimal:
+    """Exactly as read: pydantic's own unions would report one fault twice, and take a boolean."""
+    if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
+        return value
+    raise PydanticCustomError("number", "must be a number")
+
+
+Number = Annotated[Any, AfterValidator(_number)]
+
+
+class Model(BaseModel):
+    """What all models share: values are frozen, an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Condition(Model):
+    """A structured condition: an operator over a field and a value, or over other conditions."""
+
+    operator: Text
+    field: Text | None = Field(None, description="Path of a field: `llm.model`.")
+    value: Any = Field(
+        None, description="What to compare with; `{values: id}` names a list or map."
+    )
+    conditions: tuple[Condition, ...] | None = Field(None, description="Of `and`, `or` and `not`.")
+
+
+class SetEdit(Model):
+    """Set a field to a value."""
+
+    set: Text
+    value: Any
+
+
+class RemoveEdit(Model):
+    """Remove an optional field."""
+
+    remove: Text
+
+
+class CapEdit(Model):
+    """Lower a number that is above the value; an absent one becomes the value."""
+
+    cap: Text
+    value: Number
+
+
+class AppendEdit(Model):
+    """Append a value to a list."""
+
+    append: Text
+    value: Any
+
+
+class RedactEdit(Model):
+    """Replace personal data in texts."""
+
+    redact: Text
+    types: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
+    style: Literal["label", "remove"] = "label"
+
+
+def _edit_kind(data: Any) -> str | None:
+    if isinstance(data, dict):
+        for kind in ("set", "remove", "cap", "append", "redact"):
+            if kind in data:
+                return f"={kind}"
+    return None
+
+
+Edit = Annotated[
+    Annotated[SetEdit, Tag("=set")]
+    | Annotated[RemoveEdit, Tag("=remove")]
+    | Annotated[CapEdit, Tag("=cap")]
+    | Annotated[AppendEdit, Tag("=append")]
+    | Annotated[RedactEdit, Tag("=redact")],
+    Discriminator(
+        _edit_kind,
+        custom_error_type="edit",
+        custom_error_message="an edit is one of `set`, `remove`, `cap`, `append` and `redact`",
+    ),
+]
+
+
+class Then(Model):
+    """What a rule does, in full: the verdict, and the edits of a modify."""
+
+    verdict: Verdict
+    edits: tuple[Edit, ...] = ()
+
+
+def _then_form(data: Any) -> str:
+    return "=full" if isinstance(data, (dict, Then)) else "=short"
+
+
+class Rule(Model):
+    """A rule: when its condition holds, its verdict counts."""
+
+    id: Text
+    condition: Condition | None = Field(None, description="Absent: the rule always matches.")
+    then: Annotated[
+        Annotated[Then, Tag("=full")] | Annotated[Verdict, Tag("=short")], Discriminator(_then_form)
+    ]
+    code: Text | None = Field(None, description="Stable code of the reason, such as `PII-001`.")
+    reason: Text | None = Field(None, description="What the caller is told.")
+    description: Text | None = None
+    enabled: Flag = True
+    phases: Phases | None = Field(None, description="Instead of the policy's.")
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict, whichever form it was written in."""
+        return self.then.verdict if isinstance(self.then, Then) else self.then
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """The edits of a modify rule."""
+        return self.then.edits if isinstance(self.then, Then) else ()
+
+
+def _limit_form(data: Any) -> str:
+    return "=table" if isinstance(data, dict) else "=number"
+
+
+def _key_form(data: Any) -> str:
+    return "=list" if isinstance(data, (list, tuple)) else "=path"
+
+
+KeyPaths = Annotated[
+    Annotated[Text, Tag("=path")]
+    | Annotated[tuple[Text, ...], Field(min_length=1, max_length=8), Tag("=list")],
+    Discriminator(_key_form),
+]
+Money = Annotated[
+    Annotated[Number, Tag("=number")] | Annotated[dict[str, Any], Tag("=table")],
+    Discriminator(_limit_form),
+]
+Count = Annotated[
+    Annotated[Whole, Tag("=number")] | Annotated[dict[str, Any], Tag("=table")],
+    Discriminator(_limit_form),
+]
+OnMissingKey = Literal["deny", "skip", "shared"]
+OnExceeded = Literal["deny", "warn"]
+
+
+class Budget(Model):
+    """Money that may be spent per key and window."""
+
+    id: Text
+    key: KeyPaths | None = Field(None, description="Path or paths; absent: the whole account.")
+    per: Literal["hour", "day", "week", "month", "total"]
+    limit_usd: Money
+    on_exceeded: OnExceeded = "deny"
+    on_missing_key: OnMissingKey = "deny"
+
+
+class RateLimit(Model):
+    """Requests or tokens per key and period."""
+
+    id: Text
+    key: KeyPaths | None = Field(None, description="Path or paths; absent: the whole account.")
+    per: Literal["second", "minute", "hour", "day"]
+    limit_requests: Count | None = None
+    limit_tokens: Count | None = None
+    burst: Count | None = Field(None, description="At most at once; absent: the limit.")
+    on_exceeded: OnExceeded = "deny"
+    on_missing_key: OnMissingKey = "deny"
+
+
+class PolicyMetadata(Model):
+    """Names a policy and says whose it is."""
+
+    id: Text
+    tenant: Text = "*"
+    labels: dict[str, Text] = Field(default_factory=dict)
+    description: Text | None = None
+
+
+class PolicySpec(Model):
+    """What a policy says."""
+
+    priority: Whole = 0
+    enabled: Flag = True
+    mode: Literal["enforce", "shadow"] = "enforce"
+    match: Condition | None = Field(None, description="Guards every rule, limit and budget.")
+    unless: Condition | None = None
+    rules: tuple[Rule, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    rate_limits: tuple[RateLimit, ...] = ()
+    phases: Phases = ("request",)
+    on_error: Literal["deny", "skip"] = "deny"
+
+
+class Policy(Model):
+    """Rules, budgets and rate limits under one guard."""
+
+    apiVersion: Literal["enforcer/v1"]  # noqa: N815 — the name every such document has
+    kind: Literal["Policy"]
+    metadata: PolicyMetadata
+    spec: PolicySpec
+
+
+class TenantMetadata(Model):
+    """Names a tenant."""
+
+    id: Text
+    labels: dict[str, Text] = Field(default_factory=dict)
+    description: Text | None = None
+
+
+class Ceiling(Model):
+    """The price assumed for a model that no price list knows."""
+
+    ceiling_usd_per_mtok: Number
+
+
+def _unknown_model_form(data: Any) -> str:
+    return "=ceiling" if isinstance(data, (dict, Ceiling)) else "=word"
+
+
+class TenantSpec(Model):
+    """How a tenant's requests are taken."""
+
+    default_verdict: Literal["allow", "deny"] = "allow"
+    account: tuple[Literal["tenant", "team.id"], ...] = ("tenant",)
+    time_zone: Text = "UTC"
+    required: tuple[Text, ...] = ()
+    defaults: dict[str, Any] = Field(default_factory=dict)
+    models: dict[str, Text] = Field(default_factory=dict)
+    unknown_model: Annotated[
+        Annotated[Ceiling, Tag("=ceiling")] | Annotated[Literal["deny"], Tag("=word")],
+        Discriminator(_unknown_model_form),
+    ] = "deny"
+    assumed_output_tokens: Annotated[int, Strict(), Field(ge=1, le=10_000_000)] = 4096
+    reservation_ttl: Text = "15 min"
+    on_expiry: Literal["charge", "release"] = "charge"
+    dedup_window: Text = "15 min"
+    on_timeout: Literal["deny", "allow"] = "deny"
+    principals: tuple[Text, ...] = ()
+
+
+class Tenant(Model):
+    """A tenant: whose requests are known, and how they are taken."""
+
+    apiVersion: Literal["enforcer/v1"]  # noqa: N815 — the name every such document has
+    kind: Literal["Tenant"]
+    metadata: TenantMetadata
+    spec: TenantSpec = TenantSpec()
+
+
+class ValuesMetadata(Model):
+    """Names a document of values and says whose it is."""
+
+    id: Text
+    tenant: Text = "*"
+    labels: dict[str, Text] = Field(default_factory=dict)
+    description: Text | None = None
+
+
+class Values(Model):
+    """Named lists and maps, read as ``values.<name>`` by the policies of the same scope."""
+
+    apiVersion: Literal["enforcer/v1"]  # noqa: N815 — the name every such document has
+    kind: Literal["Values"]
+    metadata: ValuesMetadata
+    spec: dict[str, Any]
+
+
+AnyModel = Policy | Tenant | Values
+MODELS: dict[str, type[Policy | Tenant | Values]] = {
+    "Policy": Policy,
+    "Tenant": Tenant,
+    "Values": Values,
+}

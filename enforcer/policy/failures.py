@@ -1,0 +1,136 @@
+"""
+What happens when a condition errs: which rules fail, and how the decision tells it.
+
+Off the fast path: compiled code comes here only with an error in hand. Messages name fields and types,
+never a value, for values of attributes may be text of a prompt.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from enforcer.policy.fields import Kind
+from enforcer.policy.ir import ORDERINGS, Expr, Test, tests
+from enforcer.policy.model import EVALUATION_ERROR, FactsView, Match, RuleCode, RuleErrorInfo
+from enforcer.policy.reading import ABSENT, reader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_TYPE_WORDS: dict[type, str] = {
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "a list",
+    dict: "a map",
+    type(None): "null",
+}
+
+
+def describe(test: Test, request: Any, now_us: int | None) -> str | None:
+    """Why *test* errs on this request; None if it does not."""
+    if test.field.type.kind is Kind.TIME:
+        return "the time of the event is not known" if now_us is None else None
+    value = reader(test.field)(request)
+    if value is ABSENT or _fits(test, value):
+        return None
+    kind = _TYPE_WORDS.get(type(value), "of a type")
+    return f"`{test.field}` is {kind}, which `{test.op}` does not take here"
+
+
+def _fits(test: Test, value: Any) -> bool:
+    if test.op in ORDERINGS:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return isinstance(value, str) if isinstance(test.value, str) else is_number
+    if test.op == "matches":
+        return isinstance(value, str)
+    if isinstance(value, str):
+        return isinstance(test.value, str)
+    return isinstance(value, (list, dict))
+
+
+class Failures:
+    """The failures of one policy. Its methods are what compiled code calls on an error."""
+
+    def __init__(
+        self, policy: str, rules: tuple[RuleCode, ...], match: Expr | None, unless: Expr | None
+    ) -> None:
+        self._policy = policy
+        self._rules = rules
+        self._match = _fallible([match] if match else [])
+        self._unless = _fallible([unless] if unless else [])
+
+    def rule(
+        self,
+        at: int,
+        request: Any,
+        facts: FactsView,
+        now_us: int | None,
+        denied: bool,  # noqa: FBT001 — as above
+        hits: list[Match],
+        errors: list[RuleErrorInfo],
+    ) -> bool:
+        """The condition of rule *at* erred. Returns whether a deny is among the matches now."""
+        del facts
+        rule = self._rules[at]
+        message = self._message(_fallible([rule.condition]), request, now_us)
+        return self._fail(rule, message, denied, hits=hits, errors=errors)
+
+    def match(
+        self,
+        request: Any,
+        facts: FactsView,
+        now_us: int | None,
+        denied: bool,  # noqa: FBT001 — the arguments of a compiled function, handed on
+        hits: list[Match],
+        errors: list[RuleErrorInfo],
+    ) -> bool:
+        """The policy's ``match`` erred: each of its rules that would have run has erred."""
+        del facts
+        message = "match: " + self._message(self._match, request, now_us)
+        for rule in self._rules:
+            if request.phase in rule.phases and not (denied and rule.verdict != "deny"):
+                denied = self._fail(rule, message, denied, hits=hits, errors=errors)
+        return denied
+
+    def unless(
+        self,
+        request: Any,
+        facts: FactsView,
+        now_us: int | None,
+        denied: bool,  # noqa: FBT001 — the arguments of a compiled function, handed on
+        hits: list[Match],
+        errors: list[RuleErrorInfo],
+    ) -> bool:
+        """The policy's ``unless`` erred. It does not exempt; the decision lists it."""
+        del facts, hits
+        message = "unless: " + self._message(self._unless, request, now_us)
+        errors.append(RuleErrorInfo(self._policy, "", EVALUATION_ERROR, message))
+        return denied
+
+    def _fail(
+        self,
+        rule: RuleCode,
+        message: str,
+        denied: bool,  # noqa: FBT001 — handed on
+        *,
+        hits: list[Match],
+        errors: list[RuleErrorInfo],
+    ) -> bool:
+        errors.append(RuleErrorInfo(self._policy, rule.id, EVALUATION_ERROR, message))
+        if rule.failure is None:
+            return denied
+        hits.append(rule.failure)
+        return True
+
+    def _message(self, fallible: tuple[Test, ...], request: Any, now_us: int | None) -> str:
+        for test in fallible:
+            said = describe(test, request, now_us)
+            if said is not None:
+                return said
+        return "a value has a type that the condition cannot compare"
+
+
+def _fallible(expressions: Iterable[Expr]) -> tuple[Test, ...]:
+    return tuple(test for each in expressions for test in tests(each) if test.can_err)

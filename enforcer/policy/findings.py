@@ -1,0 +1,139 @@
+"""
+What is wrong with a policy source: one finding per fault, with a stable code, a place and a help line.
+
+Codes are stable for ever and are headings of docs/errors.md. They are grouped by stage: 01 reading the
+text, 02 the document's shape, 03 what the language will have later, 04 conditions, 05 effects, 06 the
+existing engine's form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from enforcer.errors import PolicyError, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Severity = Literal["error", "warning"]
+
+FINDINGS_MAX = 100
+
+# Code: what it means, in the words of the heading in docs/errors.md.
+CODES: dict[str, str] = {
+    "ENF0101": "The text is neither YAML nor JSON",
+    "ENF0102": "The document is too large",
+    "ENF0103": "The document is nested too deep",
+    "ENF0104": "The document has too many nodes",
+    "ENF0105": "A YAML tag",
+    "ENF0106": "A YAML anchor or alias",
+    "ENF0107": "A YAML merge key",
+    "ENF0108": "A duplicate key",
+    "ENF0109": "NaN or infinity",
+    "ENF0110": "A key that is no string",
+    "ENF0111": "An expression that YAML read as something else",
+    "ENF0112": "A number out of range",
+    "ENF0113": "A source without documents",
+    "ENF0201": "An unknown field",
+    "ENF0202": "A missing field",
+    "ENF0203": "A wrong value",
+    "ENF0204": "An unknown kind",
+    "ENF0205": "An unknown apiVersion",
+    "ENF0206": "An id that cannot be used",
+    "ENF0207": "A duplicate id",
+    "ENF0208": "An amount that cannot be used",
+    "ENF0209": "A limit that is not well formed",
+    "ENF0210": "A duration that cannot be used",
+    "ENF0211": "An unknown time zone",
+    "ENF0301": "An expression",
+    "ENF0302": "Exceptions",
+    "ENF0303": "Variables",
+    "ENF0304": "A limit that caps or downgrades",
+    "ENF0305": "A redaction style",
+    "ENF0306": "A fact that comes later",
+    "ENF0401": "An unknown operator",
+    "ENF0402": "An operator with the wrong operands",
+    "ENF0403": "An unknown field of the request",
+    "ENF0404": "A field that reads the raw request",
+    "ENF0405": "A path that cannot be read",
+    "ENF0406": "An operator that does not fit the field's type",
+    "ENF0407": "A comparison that is always the same",
+    "ENF0408": "A regular expression that RE2 refuses",
+    "ENF0409": "Unknown values",
+    "ENF0501": "Edits and verdict do not fit",
+    "ENF0502": "A path that cannot be edited",
+    "ENF0503": "An edit's value of the wrong type",
+    "ENF0504": "Edits that contradict each other",
+    "ENF0505": "An unknown kind of personal data",
+    "ENF0506": "A policy without effect",
+    "ENF0601": "A policy that is not active",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fault of a source. An error keeps the document from being used, a warning does not."""
+
+    code: str
+    severity: Severity
+    message: str
+    span: Span
+    help: str = ""
+
+    def __str__(self) -> str:
+        """As editors and CI systems recognise it: ``file:line:column: error[ENF0201]: message``."""
+        return f"{self.span}: {self.severity}[{self.code}]: {self.message}"
+
+
+class Findings:
+    """Collects findings; hands them out sorted by place and capped."""
+
+    __slots__ = ("_found",)
+
+    def __init__(self) -> None:
+        self._found: list[Finding] = []
+
+    def error(self, code: str, message: str, span: Span, *, help: str) -> None:  # noqa: A002 — the field's word
+        """Note an error. *code* is one of ``CODES``; *message* is lower case and says what is wrong."""
+        assert code in CODES, code
+        self._found.append(Finding(code, "error", message, span, help))
+
+    def warning(self, code: str, message: str, span: Span, *, help: str) -> None:  # noqa: A002 — the field's word
+        """Note a warning: the document loads, but hardly does what its author wants."""
+        assert code in CODES, code
+        self._found.append(Finding(code, "warning", message, span, help))
+
+    def extend(self, findings: Iterable[Finding]) -> None:
+        """Take over findings made elsewhere."""
+        self._found.extend(findings)
+
+    @property
+    def error_count(self) -> int:
+        """How many errors there are so far."""
+        return sum(1 for finding in self._found if finding.severity == "error")
+
+    def sorted(self) -> tuple[Finding, ...]:
+        """
+        Everything found, by place, each once, at most ``FINDINGS_MAX``.
+
+        The cap keeps errors before warnings, so that it never hides why a document is refused.
+        """
+        distinct = list(dict.fromkeys(self._found))
+        distinct.sort(key=lambda finding: finding.severity)  # "error" < "warning"
+        kept = distinct[:FINDINGS_MAX]
+        kept.sort(key=lambda f: (f.span.file, f.span.line, f.span.column, f.code, f.message))
+        return tuple(kept)
+
+
+def raise_errors(findings: Iterable[Finding]) -> None:
+    """
+    Raise the first error among *findings*, if there is one.
+
+    Raises: PolicyError, with the finding's code, message, place and help.
+    """
+    for finding in findings:
+        if finding.severity == "error":
+            raise PolicyError(
+                finding.message, span=finding.span, help=finding.help, code=finding.code
+            )

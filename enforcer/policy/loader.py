@@ -1,0 +1,227 @@
+"""
+Loading: from sources to checked documents, with everything that is wrong with them.
+
+A document with an error is left out; the others load. Findings are complete, sorted by place and capped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from enforcer import events
+from enforcer.errors import PolicyError, Span
+from enforcer.policy import documents as models
+from enforcer.policy.canonical import canonical_json, digest_of
+from enforcer.policy.checker import check_policy, check_tenant, check_values, child
+from enforcer.policy.existing import convert, is_existing
+from enforcer.policy.findings import Finding, Findings, raise_errors
+from enforcer.policy.refusals import refuse_later
+from enforcer.policy.shape import to_model
+from enforcer.policy.source import Node, plain, read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document that loads. Equal documents have equal digests."""
+
+    kind: str
+    id: str
+    scope: str  # "*" or a tenant.
+    digest: str
+    canonical: str = field(repr=False)
+    source: str = field(repr=False, compare=False)
+    model: models.AnyModel = field(repr=False, compare=False)
+    node: Node = field(repr=False, compare=False)
+
+    @property
+    def place(self) -> Span:
+        """Where it begins."""
+        return self.node.span
+
+    def to_record(self) -> events.PolicyDocument:
+        """As it travels on the policy topic and stays in the history."""
+        return events.PolicyDocument(
+            kind=self.kind,
+            id=self.id,
+            scope=self.scope,
+            digest=self.digest,
+            canonical=self.canonical,
+            source=self.source,
+            place=str(self.place),
+        )
+
+    @staticmethod
+    def from_record(record: events.PolicyDocument) -> Document:
+        """
+        A document from the policy topic. Its canonical form counts; the source is for people.
+
+        Raises: PolicyError, if it does not load, or is not what its digest, kind, id or scope say.
+        """
+        findings = Findings()
+        found = _documents("policy.json", record.canonical, findings, record.scope)
+        raise_errors(findings.sorted())
+        named = (record.kind, record.id, record.scope, record.digest)
+        if len(found) != 1 or named != (
+            found[0].kind,
+            found[0].id,
+            found[0].scope,
+            found[0].digest,
+        ):
+            raise PolicyError(
+                "the record is not the document that its digest names",
+                span=Span(record.place or record.id),
+                help="apply the policies again",
+                code="policy_invalid",
+            )
+        one = found[0]
+        return Document(
+            one.kind,
+            one.id,
+            one.scope,
+            one.digest,
+            one.canonical,
+            record.source,
+            one.model,
+            one.node,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What sources gave: documents that can be used, and what is wrong with the others."""
+
+    documents: tuple[Document, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether something was refused."""
+        return any(finding.severity == "error" for finding in self.findings)
+
+
+def load(sources: Iterable[tuple[str, str]], *, default_tenant: str = "*") -> Loaded:
+    """
+    Load and check documents.
+
+    Args:
+        sources: Name (for messages; ``.json`` is read as JSON) and text of each. A text may hold many
+            documents.
+        default_tenant: Whose the documents are that do not say so.
+    """
+    findings = Findings()
+    found: list[Document] = []
+    for name, text in sources:
+        found.extend(_documents(name, text, findings, default_tenant))
+    refused = _check_together(found, findings)
+    kept = tuple(each for at, each in enumerate(found) if at not in refused)
+    return Loaded(kept, findings.sorted())
+
+
+def _documents(name: str, text: str, findings: Findings, default_tenant: str) -> list[Document]:
+    """The documents of one source whose shape is right."""
+    before = findings.error_count
+    texts = read(name, text, findings)
+    is_readable = findings.error_count == before
+    built = [
+        _document(node, each.source, findings, default_tenant)
+        for each in texts
+        for node in _expand(each.node)
+    ]
+    return [document for document in built if document is not None and is_readable]
+
+
+def _expand(node: Node) -> list[Node]:
+    """The existing engine's ``{policies: [...]}``, and a JSON list, hold several documents."""
+    policies = node.get("policies") if node.get("apiVersion") is None else None
+    if policies is not None and isinstance(policies.value, list):
+        return policies.items()
+    return node.items() if isinstance(node.value, list) else [node]
+
+
+def _document(node: Node, source: str, findings: Findings, default_tenant: str) -> Document | None:
+    before = findings.error_count
+    if is_existing(node):
+        node = convert(node, findings)
+    _scope(node, default_tenant)
+    refuse_later(node, findings)
+    model = to_model(node, findings)
+    if model is None or findings.error_count > before:
+        return None
+    canonical = canonical_json(plain(node))
+    try:
+        digest = digest_of(canonical)
+    except UnicodeEncodeError:
+        findings.error(
+            "ENF0101",
+            "a text holds half of a surrogate pair, which no encoding can carry",
+            node.span,
+            help="write the character itself",
+        )
+        return None
+    scope = model.metadata.id if isinstance(model, models.Tenant) else model.metadata.tenant
+    return Document(model.kind, model.metadata.id, scope, digest, canonical, source, model, node)
+
+
+def _scope(node: Node, default_tenant: str) -> None:
+    """Say whose the document is where it does not: the canonical form always says it."""
+    metadata = node.get("metadata")
+    kind = node.get("kind")
+    is_scoped = kind is not None and kind.value in {"Policy", "Values"}
+    if is_scoped and metadata is not None and isinstance(metadata.value, dict):
+        metadata.value.setdefault("tenant", Node(default_tenant, metadata.span, "quoted"))
+
+
+def _check_together(found: list[Document], findings: Findings) -> set[int]:
+    """What can be told only of all documents at once, and the meaning of each; who is refused."""
+    refused: set[int] = set()
+    first: dict[tuple[str, str, str], Document] = {}
+    values: dict[str, dict[str, Any]] = {}
+    for at, document in enumerate(found):
+        before = findings.error_count
+        _check_unique(document, first, findings)
+        if isinstance(document.model, models.Values):
+            _take_values(document, values, findings)
+        elif isinstance(document.model, models.Tenant):
+            check_tenant(document.model, document.node, findings)
+        if findings.error_count > before:
+            refused.add(at)
+    for at, document in enumerate(found):
+        if isinstance(document.model, models.Policy):
+            before = findings.error_count
+            scope = values.get(document.scope, {})
+            check_policy(document.model, document.node, scope, findings)
+            if findings.error_count > before:
+                refused.add(at)
+    return refused
+
+
+def _check_unique(
+    document: Document, first: dict[tuple[str, str, str], Document], findings: Findings
+) -> None:
+    name = (document.scope, document.kind, document.id)
+    other = first.setdefault(name, document)
+    if other is not document:
+        findings.error(
+            "ENF0207",
+            f"the {document.kind} `{document.id}` of scope `{document.scope}` exists already",
+            child(document.node, "metadata", "id").span,
+            help=f"the first is at {other.place}",
+        )
+
+
+def _take_values(document: Document, values: dict[str, dict[str, Any]], findings: Findings) -> None:
+    assert isinstance(document.model, models.Values)
+    known = values.setdefault(document.scope, {})
+    for name, value in check_values(document.model, document.node, findings).items():
+        if name in known:
+            findings.error(
+                "ENF0207",
+                f"the values `{name}` of scope `{document.scope}` exist already",
+                child(document.node, "spec", name).span,
+                help="give one of them another name",
+            )
+        known.setdefault(name, value)

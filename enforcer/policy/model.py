@@ -1,0 +1,141 @@
+"""The values a compiled policy consists of and answers with. Made at compile time, shared by all events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+from enforcer.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from enforcer.policy.fields import Cost
+    from enforcer.policy.ir import Expr
+    from enforcer.policy.paths import Path
+
+Verdict = Literal["deny", "warn", "allow", "modify"]
+
+EVALUATION_ERROR = "evaluation_error"
+
+
+class EvaluationError(RequestError):
+    """A guard or condition met a value of a type it cannot compare. Fails closed."""
+
+    code = EVALUATION_ERROR
+
+
+class FactsView(Protocol):
+    """What compiled conditions read of the facts of a request; each is computed when first read."""
+
+    @property
+    def prompt(self) -> str:
+        """All text parts, joined by newlines."""
+
+    @property
+    def input_tokens(self) -> int:
+        """Tokens of the input."""
+
+    @property
+    def max_output_tokens(self) -> int:
+        """Tokens the answer may have, at most."""
+
+    @property
+    def estimated_cost_usd(self) -> float | None:
+        """What the call may cost; None if no price is known."""
+
+    @property
+    def pii_counts(self) -> Mapping[str, int]:
+        """Pieces of personal data by kind."""
+
+    @property
+    def pii_types(self) -> list[str]:
+        """The kinds found."""
+
+    @property
+    def pii_count(self) -> int:
+        """Pieces of personal data, all kinds."""
+
+
+@dataclass(frozen=True, slots=True)
+class EditSpec:
+    """One edit as its author wrote it, with the canonical path."""
+
+    op: Literal["set", "remove", "cap", "append", "redact"]
+    path: str
+    value: Any = None
+    kinds: tuple[str, ...] | None = None  # Of personal data; None: the default kinds.
+    style: Literal["label", "remove"] = "label"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Match:
+    """A rule that matched. One object per rule, so that a match costs an append."""
+
+    policy: str
+    rule: str
+    verdict: Verdict
+    code: str
+    reason: str
+    priority: int
+    edits: tuple[EditSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RuleErrorInfo:
+    """A rule that could not be evaluated; ``rule`` is empty where the policy's ``unless`` erred."""
+
+    policy: str
+    rule: str
+    code: str
+    message: str
+
+
+@dataclass(slots=True)
+class Evaluation:
+    """What step 1 of a decision found, in canonical order."""
+
+    matches: list[Match] = field(default_factory=list)
+    errors: list[RuleErrorInfo] = field(default_factory=list)
+    shadow: list[Match] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RuleCode:
+    """An enabled rule, lowered: the compiler's input, and what is needed when it errs."""
+
+    id: str
+    verdict: Verdict
+    condition: Expr
+    phases: tuple[str, ...]
+    match: Match
+    # What takes the match's place when the condition errs; None: the rule is skipped.
+    failure: Match | None
+    reads: frozenset[Path]
+
+
+# (request, facts, now_us, denied, hits, errors) -> denied
+Run: TypeAlias = (
+    "Callable[[Any, FactsView, int | None, bool, list[Match], list[RuleErrorInfo]], bool]"
+)
+# (request, facts, now_us) -> True, False, or None where `match` erred
+Guard: TypeAlias = "Callable[[Any, FactsView, int | None], bool | None]"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PolicyCode:
+    """A compiled policy."""
+
+    id: str
+    scope: str
+    priority: int
+    digest: str
+    shadow: bool
+    rules: tuple[RuleCode, ...]
+    run: Run
+    guard: Guard
+    on_error: Literal["deny", "skip"]
+    has_deny: bool
+    deny_cost: Cost
+    # What a request must have for any rule to match: path to values. The index is made from it.
+    requirements: Mapping[Path, frozenset[str]]

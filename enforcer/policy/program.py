@@ -1,0 +1,426 @@
+"""
+Programs: the compiled policies of a scope, and of a tenant.
+
+A scope is compiled once per set of documents; a tenant's program is the composition of the scope ``*``
+and its own, which is cheap: verdicts join, so functions of both are called in one canonical order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from enforcer.policy import documents as models
+from enforcer.policy.amounts import PERIODS_US
+from enforcer.policy.canonical import policy_digest, set_digest
+from enforcer.policy.checker import Lowered, check_policy, check_tenant, check_values
+from enforcer.policy.compiler import (
+    both,
+    can_err,
+    compile_guard,
+    compile_run,
+    either,
+    requirements_of,
+)
+from enforcer.policy.failures import Failures
+from enforcer.policy.fields import Cost
+from enforcer.policy.findings import Findings, raise_errors
+from enforcer.policy.ir import ALWAYS, cost
+from enforcer.policy.limits import BudgetLimit, RateLimit
+from enforcer.policy.model import Evaluation, FactsView, Match, PolicyCode, RuleErrorInfo
+from enforcer.policy.paths import Path, parse_edited
+from enforcer.policy.settings import TenantSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from enforcer.events import Request
+    from enforcer.policy.loader import Document
+
+# Of each program, so that hostile requests cannot make it grow.
+_CACHE_ENTRIES_MAX = 4_096
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScopeProgram:
+    """The compiled documents of one scope: ``*`` or a tenant."""
+
+    scope: str
+    digest: str  # Of the set.
+    documents: int
+    policies: tuple[PolicyCode, ...]
+    budgets: tuple[BudgetLimit, ...]
+    rate_limits: tuple[RateLimit, ...]
+    settings: TenantSettings | None
+
+    @property
+    def names_tenant(self) -> bool:
+        """Whether it makes its tenant known: by a Tenant document, or a policy of its own."""
+        return self.settings is not None or bool(self.policies)
+
+
+def compile_scope(
+    documents: Iterable[Document], scope: str, *, previous: ScopeProgram | None = None
+) -> ScopeProgram:
+    """
+    Compile the documents of one scope; those of others are passed over.
+
+    Args:
+        documents: As loaded.
+        scope: ``*`` or a tenant.
+        previous: The scope's program before a change: what did not change is taken over from it.
+
+    Raises: PolicyError, if a document does not check.
+    """
+    own = sorted((each for each in documents if each.scope == scope), key=lambda each: each.digest)
+    findings = Findings()
+    settings: TenantSettings | None = None
+    values: dict[str, Any] = {}
+    for document in own:
+        if isinstance(document.model, models.Tenant):
+            settings = check_tenant(document.model, document.node, findings)
+        elif isinstance(document.model, models.Values):
+            values.update(check_values(document.model, document.node, findings))
+    lowered = [
+        (document.digest, check_policy(document.model, document.node, values, findings))
+        for document in own
+        if isinstance(document.model, models.Policy)
+    ]
+    raise_errors(findings.sorted())
+    has_values = any(document.kind == "Values" for document in own)
+    kept = (
+        {} if has_values or previous is None else {each.digest: each for each in previous.policies}
+    )
+    policies: list[PolicyCode] = []
+    budgets: list[BudgetLimit] = []
+    rate_limits: list[RateLimit] = []
+    for digest, each in lowered:
+        code = kept.get(digest) or _compile(each, digest)
+        policies.append(code)
+        if each.model.spec.enabled:
+            budgets.extend(_budgets(each, code))
+            rate_limits.extend(_rate_limits(each, code))
+    return ScopeProgram(
+        scope,
+        set_digest(document.digest for document in own),
+        len(own),
+        tuple(policies),
+        tuple(budgets),
+        tuple(rate_limits),
+        settings,
+    )
+
+
+def _compile(lowered: Lowered, digest: str) -> PolicyCode:
+    policy = lowered.model
+    match, unless = lowered.match, lowered.unless
+    rules = lowered.rules if policy.spec.enabled else ()
+    failures = Failures(policy.metadata.id, rules, match, unless)
+    denies = [rule for rule in rules if rule.verdict == "deny"]
+    return PolicyCode(
+        id=policy.metadata.id,
+        scope=policy.metadata.tenant,
+        priority=policy.spec.priority,
+        digest=digest,
+        shadow=policy.spec.mode == "shadow",
+        rules=rules,
+        run=compile_run(match=match, unless=unless, rules=rules, failures=failures),
+        guard=compile_guard(match or ALWAYS, unless),
+        on_error=policy.spec.on_error,
+        has_deny=bool(denies),
+        deny_cost=max((cost(rule.condition) for rule in denies), default=Cost.FIELD),
+        requirements=_requirements(lowered),
+    )
+
+
+def _requirements(lowered: Lowered) -> dict[Path, frozenset[str]]:
+    """
+    What a request must have for the policy's function to do anything.
+
+    The rules' own tests count only where neither guard can err: an erring guard is told, and fails
+    every rule, whatever the rules' conditions say.
+    """
+    guard = {} if lowered.match is None else requirements_of(lowered.match)
+    guards = [each for each in (lowered.match, lowered.unless) if each is not None]
+    if any(can_err(each) for each in guards):
+        return guard
+    return both([guard, either([requirements_of(rule.condition) for rule in lowered.rules])])
+
+
+def _budgets(lowered: Lowered, code: PolicyCode) -> Iterable[BudgetLimit]:
+    for limit in lowered.budgets:
+        assert isinstance(limit.model, models.Budget)
+        yield BudgetLimit(
+            policy=code.id,
+            id=limit.model.id,
+            paths=limit.paths,
+            per=limit.model.per,
+            on_exceeded=limit.model.on_exceeded,
+            on_missing_key=limit.model.on_missing_key,
+            shadow=code.shadow,
+            priority=code.priority,
+            table=limit.table,
+            code=code,
+        )
+
+
+def _rate_limits(lowered: Lowered, code: PolicyCode) -> Iterable[RateLimit]:
+    for limit in lowered.rate_limits:
+        assert isinstance(limit.model, models.RateLimit)
+        yield RateLimit(
+            policy=code.id,
+            id=limit.model.id,
+            paths=limit.paths,
+            period_us=PERIODS_US[limit.model.per],
+            unit="requests" if limit.model.limit_tokens is None else "tokens",
+            on_exceeded=limit.model.on_exceeded,
+            on_missing_key=limit.model.on_missing_key,
+            shadow=code.shadow,
+            priority=code.priority,
+            table=limit.table,
+            burst_table=limit.burst,
+            code=code,
+        )
+
+
+def compile_tenant(
+    global_: ScopeProgram | None, own: ScopeProgram | None, tenant: str
+) -> TenantProgram:
+    """
+    The program of a tenant: the policies of ``*`` and its own, in canonical order.
+
+    A scope that has no set is None. Without a document of its own the tenant is not known.
+    """
+    return TenantProgram(global_, own, tenant)
+
+
+class _Index:
+    """
+    Which policies a request can concern at all, by the values of the fields they ask for.
+
+    A column per field: for each value asked for, the policies that a request with it can concern, as
+    bits; other values concern those that do not ask. The columns are joined by *and*.
+    """
+
+    def __init__(self, policies: tuple[PolicyCode, ...]) -> None:
+        self._policies = policies
+        self._all = (1 << len(policies)) - 1
+        paths = sorted({path for policy in policies for path in policy.requirements})
+        self._columns = [self._column(path) for path in paths]
+        self._cache: dict[int, tuple[PolicyCode, ...]] = {}
+
+    def _column(self, path: Path) -> tuple[Callable[[Any], Any], dict[Any, int], int]:
+        default = 0
+        table: dict[Any, int] = {}
+        for at, policy in enumerate(self._policies):
+            texts = policy.requirements.get(path)
+            if texts is None:
+                default |= 1 << at
+            else:
+                for text in texts:
+                    table[text] = table.get(text, 0) | 1 << at
+        table = {text: bits | default for text, bits in table.items()}
+        return attrgetter(".".join(map(str, path))), table, default
+
+    def candidates(self, request: Request) -> tuple[PolicyCode, ...]:
+        bits = self._all
+        for get, table, default in self._columns:
+            bits &= table.get(get(request), default)
+        found = self._cache.get(bits)
+        if found is None:
+            found = tuple(each for at, each in enumerate(self._policies) if bits >> at & 1)
+            if len(self._cache) >= _CACHE_ENTRIES_MAX:
+                self._cache.clear()
+            self._cache[bits] = found
+        return found
+
+
+class TenantProgram:
+    """All policies in force for a tenant, ready to evaluate its requests."""
+
+    __slots__ = (
+        "_index",
+        "_recheck_cache",
+        "_shadow_index",
+        "budgets",
+        "known",
+        "policies",
+        "policy_digest",
+        "policy_sets",
+        "rate_limits",
+        "settings",
+        "tenant",
+    )
+
+    def __init__(self, global_: ScopeProgram | None, own: ScopeProgram | None, tenant: str) -> None:
+        scopes = [scope for scope in (global_, own) if scope is not None]
+        self.tenant = tenant
+        self.known = own is not None and own.names_tenant
+        settings = own.settings if own is not None else None
+        self.settings = settings or TenantSettings(tenant)
+        self.policy_sets: dict[str, str] = {scope.scope: scope.digest for scope in scopes}
+        self.policy_digest = policy_digest(self.policy_sets)
+        policies = [policy for scope in scopes for policy in scope.policies if policy.rules]
+        policies.sort(key=lambda each: (-each.priority, each.id, each.scope))
+        self.policies: tuple[PolicyCode, ...] = tuple(policies)
+        self._index = _Index(tuple(each for each in policies if not each.shadow))
+        shadow = tuple(each for each in policies if each.shadow)
+        self._shadow_index = _Index(shadow) if shadow else None
+        self.budgets: tuple[BudgetLimit, ...] = _ordered(
+            [limit for scope in scopes for limit in scope.budgets]
+        )
+        self.rate_limits: tuple[RateLimit, ...] = _ordered(
+            [limit for scope in scopes for limit in scope.rate_limits]
+        )
+        self._recheck_cache: dict[
+            tuple[str, ...], tuple[tuple[PolicyCode, frozenset[Match]], ...]
+        ] = {}
+
+    @property
+    def principals(self) -> tuple[str, ...]:
+        """Who may send as this tenant; empty: not restricted here."""
+        return self.settings.principals
+
+    def evaluate(
+        self, request: Request, facts: FactsView, *, now_us: int | None = None
+    ) -> Evaluation:
+        """
+        Step 1 of a decision: all enabled rules, on the request as it came, in canonical order.
+
+        Args:
+            request: As it came.
+            facts: Its facts; only those are computed that a rule needs.
+            now_us: Event time, for conditions on ``now``; without it they err.
+        """
+        evaluation = Evaluation()
+        _run(
+            self._index.candidates(request),
+            (request, facts, now_us),
+            evaluation.matches,
+            evaluation.errors,
+        )
+        if self._shadow_index is not None:
+            shadow = self._shadow_index.candidates(request)
+            _run(shadow, (request, facts, now_us), evaluation.shadow, evaluation.errors)
+        return evaluation
+
+    def recheck(
+        self,
+        request: Request,
+        facts: FactsView,
+        edited_paths: Iterable[str],
+        *,
+        now_us: int | None = None,
+    ) -> list[Match]:
+        """
+        Step 3: the deny rules that read an edited path, on the edited request.
+
+        Args:
+            request: After the edits.
+            facts: Of the edited request.
+            edited_paths: Paths (``llm.model``) or JSON pointers (``/llm/messages/3/content``).
+            now_us: As for ``evaluate``.
+        """
+        found: list[Match] = []
+        for policy, wanted in self._recheck_plan(tuple(edited_paths)):
+            hits: list[Match] = []
+            policy.run(request, facts, now_us, True, hits, [])
+            found.extend(hit for hit in hits if hit in wanted)
+        return found
+
+    def _recheck_plan(
+        self, edited_paths: tuple[str, ...]
+    ) -> tuple[tuple[PolicyCode, frozenset[Match]], ...]:
+        plan = self._recheck_cache.get(edited_paths)
+        if plan is None:
+            touched = _touched(edited_paths)
+            pairs = ((each, _concerned(each, touched)) for each in self.policies if not each.shadow)
+            plan = tuple((policy, wanted) for policy, wanted in pairs if wanted)
+            if len(self._recheck_cache) >= _CACHE_ENTRIES_MAX:
+                self._recheck_cache.clear()
+            self._recheck_cache[edited_paths] = plan
+        return plan
+
+
+def _ordered(limits: list[Any]) -> tuple[Any, ...]:
+    return tuple(
+        sorted(limits, key=lambda each: (-each.priority, each.policy, each.id, each.code.scope))
+    )
+
+
+def _run(
+    candidates: tuple[PolicyCode, ...],
+    arguments: tuple[Request, FactsView, int | None],
+    hits: list[Match],
+    errors: list[RuleErrorInfo],
+) -> None:
+    """Call policies in canonical order; once a deny matched, only those that can deny."""
+    request, facts, now_us = arguments
+    for at, policy in enumerate(candidates):
+        if policy.run(request, facts, now_us, False, hits, errors):
+            rest = [each for each in candidates[at + 1 :] if each.has_deny]
+            if rest:
+                _run_denies(rest, arguments, hits, errors)
+            return
+
+
+def _run_denies(
+    rest: list[PolicyCode],
+    arguments: tuple[Request, FactsView, int | None],
+    hits: list[Match],
+    errors: list[RuleErrorInfo],
+) -> None:
+    """The deny rules of *rest*, cheap policies first; what they find, in canonical order."""
+    request, facts, now_us = arguments
+    found: list[list[Match]] = [[] for _ in rest]
+    erred: list[list[RuleErrorInfo]] = [[] for _ in rest]
+    for at in sorted(range(len(rest)), key=lambda each: rest[each].deny_cost):
+        rest[at].run(request, facts, now_us, True, found[at], erred[at])
+    for each in found:
+        hits.extend(each)
+    for errs in erred:
+        errors.extend(errs)
+
+
+# --- what an edit touches -------------------------------------------------------------------------
+
+_TEXT_SOURCES: tuple[Path, ...] = (("llm", "messages"), ("llm", "prompt"))
+_DERIVED: tuple[tuple[Path, tuple[Path, ...]], ...] = (
+    (("llm", "prompt"), _TEXT_SOURCES),
+    (("llm", "contains_pii"), _TEXT_SOURCES),
+    (("pii",), _TEXT_SOURCES),
+    # Anything in the call can change its tokens and its price.
+    (("llm", "input_tokens"), (("llm",),)),
+    (("llm", "max_output_tokens"), (("llm",),)),
+    (("llm", "estimated_cost_usd"), (("llm",),)),
+)
+
+
+def _touched(edited_paths: tuple[str, ...]) -> tuple[Path, ...]:
+    """The paths edited, and the facts derived from them."""
+    edited = [parse_edited(path) for path in edited_paths]
+    derived = [
+        fact
+        for fact, sources in _DERIVED
+        if any(_overlap(source, path) for source in sources for path in edited)
+    ]
+    return (*edited, *derived)
+
+
+def _concerned(policy: PolicyCode, touched: tuple[Path, ...]) -> frozenset[Match]:
+    """The matches of the deny rules that read something touched: their own, and for an error."""
+    rules = [
+        rule
+        for rule in policy.rules
+        if rule.verdict == "deny"
+        and any(_overlap(read, path) for read in rule.reads for path in touched)
+    ]
+    failures = [rule.failure for rule in rules if rule.failure is not None]
+    return frozenset([*(rule.match for rule in rules), *failures])
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    """Whether one path is the other, or stands above it."""
+    shared = min(len(one), len(other))
+    return one[:shared] == other[:shared]

@@ -1,0 +1,147 @@
+"""A tree to a document's model: kind, version and shape, with a finding for each fault."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from enforcer.policy import documents as models
+from enforcer.policy.documents import API_VERSION, KINDS, MODELS, TAG_SIGN, AnyModel
+from enforcer.policy.source import Node, plain
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic_core import ErrorDetails
+
+    from enforcer.policy.findings import Findings
+
+# What a map under a key is, to say which fields it may have.
+_MODELS_BY_KEY: dict[str, tuple[type[BaseModel], ...]] = {
+    "metadata": (models.PolicyMetadata,),
+    "spec": (models.PolicySpec, models.TenantSpec),
+    "rules": (models.Rule,),
+    "then": (models.Then,),
+    "edits": (
+        models.SetEdit,
+        models.RemoveEdit,
+        models.CapEdit,
+        models.AppendEdit,
+        models.RedactEdit,
+    ),
+    "budgets": (models.Budget,),
+    "rate_limits": (models.RateLimit,),
+    "match": (models.Condition,),
+    "unless": (models.Condition,),
+    "condition": (models.Condition,),
+    "conditions": (models.Condition,),
+    "unknown_model": (models.Ceiling,),
+}
+_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:@+-]{0,127}")
+ID_HELP = "letters, digits and `. _ - : @ +`, at most 128, beginning with a letter, digit or `_`"
+
+
+def is_id(text: str) -> bool:
+    """Whether *text* can name a document, rule, limit or tenant."""
+    return _ID.fullmatch(text) is not None
+
+
+def to_model(node: Node, findings: Findings) -> AnyModel | None:
+    """The model of a document in this language's form; None where it has none."""
+    if not isinstance(node.value, dict):
+        findings.error("ENF0203", "a document is a map", node.span, help="begin with `apiVersion:`")
+        return None
+    version, kind = node.get("apiVersion"), node.get("kind")
+    if version is None or version.value != API_VERSION:
+        said = (
+            "there is no `apiVersion`" if version is None else f"`{version.value}` is no apiVersion"
+        )
+        span = (version or node).span
+        findings.error("ENF0205", said, span, help=f"write `apiVersion: {API_VERSION}`")
+        return None
+    if kind is None or kind.value not in MODELS:
+        close = difflib.get_close_matches(str(kind.value) if kind else "", KINDS, n=1, cutoff=0.5)
+        said = "there is no `kind`" if kind is None else f"there is no kind `{kind.value}`"
+        help_line = f"did you mean `{close[0]}`?" if close else f"one of {', '.join(KINDS)}"
+        findings.error("ENF0204", said, (kind or node).span, help=help_line)
+        return None
+    try:
+        return MODELS[kind.value].model_validate(plain(node))
+    except ValidationError as error:
+        for details in error.errors(include_url=False):
+            _finding(details, node, findings)
+        return None
+
+
+def _finding(details: ErrorDetails, node: Node, findings: Findings) -> None:
+    place = [step for step in details["loc"] if not str(step).startswith(TAG_SIGN)]
+    span = node.find(place)
+    name = str(place[-1]) if place else "document"
+    if details["type"] == "missing":
+        findings.error("ENF0202", f"`{name}` is missing", span, help=f"add `{name}:`")
+    elif details["type"] == "extra_forbidden":
+        parent = _child(node, place[:-1])
+        span = parent.keys.get(name, span) if parent is not None else span
+        findings.error(
+            "ENF0201", f"there is no field `{name}` here", span, help=_suggest(name, place)
+        )
+    else:
+        findings.error(
+            "ENF0203",
+            f"`{_written(place)}`: {_said(details)}",
+            span,
+            help=_hint(details),
+        )
+
+
+def _child(node: Node | None, place: list[Any]) -> Node | None:
+    for step in place:
+        if node is None:
+            return None
+        if isinstance(step, int):
+            items = node.items()
+            node = items[step] if step < len(items) else None
+        else:
+            node = node.get(step)
+    return node
+
+
+def _written(place: list[Any]) -> str:
+    written = ""
+    for step in place:
+        written += f"[{step}]" if isinstance(step, int) else f".{step}"
+    return written.removeprefix(".")
+
+
+def _said(details: ErrorDetails) -> str:
+    message = details["msg"]
+    for before, after in (
+        ("Input should be a valid string", "must be text"),
+        ("Input should be a valid boolean", "must be true or false"),
+        ("Input should be a valid integer", "must be a whole number"),
+        ("Input should be a valid tuple", "must be a list"),
+        ("Input should be a valid dictionary", "must be a map"),
+        ("Input should be a valid list", "must be a list"),
+        ("Input should be", "must be"),
+        ("Tuple should have", "must have"),
+    ):
+        message = message.replace(before, after)
+    message = re.sub(r"must be a valid dictionary or instance of \w+", "must be a map", message)
+    return message[:1].lower() + message[1:]
+
+
+def _hint(details: ErrorDetails) -> str:
+    is_text = details["type"] == "string_type"
+    if is_text and isinstance(details["input"], (int, float, bool)):
+        return "put it in quotes to make it text"
+    return "correct the value"
+
+
+def _suggest(name: str, place: list[Any]) -> str:
+    keys = [step for step in place[:-1] if isinstance(step, str)]
+    found = _MODELS_BY_KEY.get(keys[-1] if keys else "", (models.Policy,))
+    known = sorted({field for model in found for field in model.model_fields})
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean `{close[0]}`?" if close else f"fields are {', '.join(known)}"

@@ -1,0 +1,241 @@
+"""
+YAML to nodes, from the parser's events: nothing is constructed, resolved or merged behind our back.
+
+Working on events is what lets tags, anchors, aliases, merge keys and duplicate keys be refused where they
+stand, and keeps depth and size bounded while reading instead of after.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentEndEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+
+from enforcer.errors import Span
+from enforcer.policy.source.nodes import Limits, Node, NumberError, Style, scalar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from enforcer.policy.findings import Findings
+
+# Keys whose value is an expression: what YAML does to one is told with its own help.
+EXPRESSION_KEYS = frozenset({"when", "match", "unless"})
+
+_BLOCK_SCALAR_HELP = (
+    "write an expression as a block scalar, which YAML leaves alone:\n    {key}: |-\n      {text}"
+)
+_STYLES: dict[str | None, Style] = {"'": "quoted", '"': "quoted", "|": "block", ">": "block"}
+
+
+def documents(
+    text: str, file: str, findings: Findings, limits: Limits
+) -> list[tuple[Node, int, int]]:
+    """The documents of a stream, each with start and end offset in *text*; faults go to *findings*."""
+    builder = _Builder(text, file, findings, limits)
+    parser = YAML(typ="safe", pure=True)
+    try:
+        events: Iterator[Any] = parser.parse(text)
+        for event in events:
+            if not builder.take(event):
+                break
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        span = Span(file, mark.line + 1, mark.column + 1) if mark else Span(file, 1, 1)
+        said = " ".join(str(part) for part in (error.context, error.problem) if part)
+        findings.error("ENF0101", f"cannot be read as YAML: {said}", span, help="correct the text")
+    except (YAMLError, ValueError, RecursionError) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        findings.error(
+            "ENF0101", f"cannot be read as YAML: {said}", Span(file, 1, 1), help="correct the text"
+        )
+    return builder.documents
+
+
+class _Builder:
+    """Folds events into nodes. One frame per open collection; no recursion."""
+
+    def __init__(self, text: str, file: str, findings: Findings, limits: Limits) -> None:
+        self.documents: list[tuple[Node, int, int]] = []
+        self._text = text
+        self._file = file
+        self._findings = findings
+        self._limits = limits
+        self._stack: list[_Frame] = []
+        self._root: Node | None = None
+        self._start = 0
+        self._nodes = 0
+
+    def take(self, event: Any) -> bool:
+        """Take one event. False stops the reading: a limit is passed."""
+        if isinstance(event, ScalarEvent):
+            return self._count(event) and self._scalar(event)
+        if isinstance(event, (MappingStartEvent, SequenceStartEvent)):
+            return self._count(event) and self._open(event)
+        if isinstance(event, (MappingEndEvent, SequenceEndEvent)):
+            self._stack.pop()
+        elif isinstance(event, AliasEvent):
+            self._fault("ENF0106", f"`*{event.anchor}` is an alias", event, self._expression_help())
+            self._place(Node(None, self._span(event)))
+        elif isinstance(event, DocumentStartEvent):
+            self._root, self._start, self._nodes = None, event.start_mark.index, 0
+        elif isinstance(event, DocumentEndEvent):
+            return self._end(event)
+        return True
+
+    def _end(self, event: Any) -> bool:
+        end = event.end_mark.index
+        root, self._root = self._root, None
+        size_bytes = len(self._text[self._start : end].encode("utf-8", "replace"))
+        if size_bytes > self._limits.document_bytes_max:
+            self._findings.error(
+                "ENF0102",
+                f"the document has {size_bytes} bytes, more than {self._limits.document_bytes_max}",
+                root.span if root else self._span(event),
+                help="split it into several documents",
+            )
+        elif root is not None and (root.value is not None or root.style != "plain"):
+            self.documents.append((root, self._start, end))
+        return True
+
+    def _count(self, event: Any) -> bool:
+        self._nodes += 1
+        if self._nodes > self._limits.nodes_max:
+            self._findings.error(
+                "ENF0104",
+                f"the document has more than {self._limits.nodes_max} nodes",
+                self._span(event),
+                help="split it into several documents",
+            )
+            return False
+        key = self._key()
+        if event.anchor is not None:
+            help_line = self._expression_help() or "write the value out where it is needed"
+            self._fault("ENF0106", f"`&{event.anchor}` is an anchor", event, help_line)
+        if event.ctag is not None:
+            help_line = (
+                self._expression_help() or "leave the tag out; quote the value to keep it text"
+            )
+            code = "ENF0111" if key in EXPRESSION_KEYS else "ENF0105"
+            self._fault(code, f"`{event.ctag}` is a tag to YAML", event, help_line)
+        return True
+
+    def _open(self, event: Any) -> bool:
+        if len(self._stack) >= self._limits.depth_max:
+            self._findings.error(
+                "ENF0103",
+                f"the document is nested deeper than {self._limits.depth_max}",
+                self._span(event),
+                help="chains of `and` and `or` need one level only",
+            )
+            return False
+        if isinstance(event, MappingStartEvent):
+            node = Node({}, self._span(event), "map")
+        else:
+            node = Node([], self._span(event), "list")
+        self._place(node)
+        self._stack.append(_Frame(node))
+        return True
+
+    def _scalar(self, event: Any) -> bool:
+        span = self._span(event)
+        style = _STYLES.get(event.style, "plain")
+        value: Any = event.value
+        if style == "plain" and event.ctag is None:
+            try:
+                value = scalar(event.value)
+            except NumberError as error:
+                self._findings.error(
+                    error.code, str(error), span, help="write a finite number, or quote the text"
+                )
+                value = 0
+        frame = self._stack[-1] if self._stack else None
+        if frame is not None and isinstance(frame.node.value, dict) and frame.key is None:
+            self._take_key(frame, event, value, span=span)
+        else:
+            self._place(Node(value, span, style))
+        return True
+
+    def _take_key(self, frame: _Frame, event: Any, value: Any, *, span: Span) -> None:
+        key = event.value
+        frame.key = key
+        if key == "<<" and event.style is None:
+            self._fault("ENF0107", "`<<` is a merge key", event, "write the fields out")
+            frame.dropped = True
+        elif not isinstance(value, str):
+            self._fault("ENF0110", f"the key `{key}` is no string to YAML", event, f'write "{key}"')
+        elif key in frame.node.keys:
+            first = frame.node.keys[key]
+            self._fault(
+                "ENF0108",
+                f"the key `{key}` stands twice",
+                event,
+                f"it is already at line {first.line}",
+            )
+            frame.dropped = True
+        else:
+            frame.node.keys[key] = span
+
+    def _place(self, node: Node) -> None:
+        if not self._stack:
+            self._root = node
+            return
+        frame = self._stack[-1]
+        container = frame.node.value
+        if isinstance(container, list):
+            container.append(node)
+        elif frame.key is None:
+            self._findings.error(
+                "ENF0110", "a key must be a string", node.span, help="write the key as text"
+            )
+            frame.key, frame.dropped = "", True
+        else:
+            if not frame.dropped:
+                container[frame.key] = node
+            frame.key, frame.dropped = None, False
+
+    def _key(self) -> str | None:
+        return self._stack[-1].key if self._stack else None
+
+    def _expression_help(self) -> str:
+        """For the value of ``when`` and its like: the line as a block scalar."""
+        key = self._key()
+        if key not in EXPRESSION_KEYS:
+            return ""
+        written = ""
+        if self._stack:
+            line = self._stack[-1].node.keys[key].line if key in self._stack[-1].node.keys else 0
+            lines = self._text.splitlines()
+            text = lines[line - 1] if 0 < line <= len(lines) else ""
+            written = text.partition(f"{key}:")[2].strip()
+        return _BLOCK_SCALAR_HELP.format(key=key, text=written or "a == b")
+
+    def _span(self, event: Any) -> Span:
+        return Span(self._file, event.start_mark.line + 1, event.start_mark.column + 1)
+
+    def _fault(self, code: str, message: str, event: Any, help_line: str) -> None:
+        self._findings.error(
+            code, message, self._span(event), help=help_line or "write the value out instead"
+        )
+
+
+class _Frame:
+    """An open collection; of a map, the key whose value comes next."""
+
+    __slots__ = ("dropped", "key", "node")
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.key: str | None = None
+        self.dropped = False
