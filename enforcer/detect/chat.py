@@ -50,8 +50,14 @@ class Overhead:
     error_bound: float
 
 
+# A call that takes text as it is: no template, so nothing to add.
+_PLAIN_OPERATIONS = frozenset(
+    {"completion", "completions", "embedding", "embeddings", "moderation"}
+)
+_PLAIN = Overhead(-1, 0, 0, 0.0)  # Takes back the token of the role that no template names.
 OVERHEADS: dict[str, Overhead] = {
     "openai": Overhead(3, 1, 3, 0.0),
+    "harmony": Overhead(3, 1, 3, 0.05),
     "chatml": Overhead(4, 1, 3, 0.05),
     "llama3": Overhead(4, 1, 5, 0.05),
     "llama2": Overhead(4, 1, 1, 0.05),
@@ -75,7 +81,8 @@ class Counted:
 
 def input_tokens(llm: Llm, vocabulary: Vocabulary, count: Count) -> Counted:
     """The input tokens of a call: messages or prompt, template, tools, response schema, media."""
-    overhead = OVERHEADS[vocabulary.chat]
+    plain = llm.operation in _PLAIN_OPERATIONS
+    overhead = _PLAIN if plain else OVERHEADS[vocabulary.chat]
     counted = Counted(overhead.reply, 0, overhead.error_bound)
     if llm.prompt:
         counted.tokens += overhead.message + 1 + count(llm.prompt)

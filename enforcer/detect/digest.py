@@ -7,8 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from inspect import getsource
 
 from enforcer.detect import chat, media, pricing, vocabulary
-from enforcer.detect.pii import network, numbers, people, phones, recogniser, words
-from enforcer.detect.pii import scan as scanner
+from enforcer.detect.pii import network, numbers, people, phones, recogniser, scanner, words
 
 # The packages that bring data: vocabularies, prices, numbering plans, and the matcher itself.
 _PACKAGES = ("splintr-rs", "genai-prices", "phonenumbers", "google-re2", "python-stdnum")

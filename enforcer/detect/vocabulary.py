@@ -49,7 +49,7 @@ UNKNOWN = Vocabulary("o200k_base", 1150, 0.4, "openai")
 # case, without the route to the model ("accounts/fireworks/models/", "us.meta.") before them.
 _FAMILIES: tuple[tuple[str, Vocabulary], ...] = (
     # OpenAI, by its own table of models (openai/tiktoken, tiktoken/model.py).
-    (r"^gpt-oss", Vocabulary("o200k_base", chat="openai")),
+    (r"^gpt-oss", Vocabulary("o200k_base", chat="harmony")),
     (r"^(?:chatgpt-4o|gpt-4o|gpt-4\.1|gpt-4\.5|gpt-5|o[134](?:-|$))", Vocabulary("o200k_base")),
     (r"^(?:gpt-4|gpt-3\.5|gpt-35|text-embedding-(?:ada-002|3-))", Vocabulary("cl100k_base")),
     (r"^(?:gpt-|chatgpt|codex|computer-use)", Vocabulary("o200k_base", 1000, 0.1)),
@@ -92,7 +92,7 @@ _FAMILIES: tuple[tuple[str, Vocabulary], ...] = (
     (r"glm-4", Vocabulary("glm4", chat="glm")),
     (r"kimi-k3", Vocabulary("kimi_k3", chat="kimi")),
     (r"kimi-k2|moonlight", Vocabulary("kimi_k2", chat="kimi")),
-    (r"phi-?4(?:-|$)", Vocabulary("phi4", chat="chatml")),
+    (r"phi-?4(?:-|:|$)", Vocabulary("phi4", chat="chatml")),
     (r"olmo-?2", Vocabulary("olmo2", chat="chatml")),
     (r"glm|kimi|moonshot", Vocabulary("o200k_base", 1050, 0.2, "chatml")),
     # Anthropic publishes no vocabulary since Claude 3. Its counts run above cl100k's, most on

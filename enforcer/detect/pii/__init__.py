@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enforcer.detect.pii.scan import (
+from enforcer.detect.pii.scanner import (
     CONFIDENCE_DEFAULT,
     DEFAULT,
     FINDINGS_MAX,

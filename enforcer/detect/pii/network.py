@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from enforcer.detect.pii.recogniser import (
     Candidate,
-    Context,
     Recogniser,
+    Words,
     digit_at,
     pattern,
     word_after,
@@ -26,15 +26,21 @@ _FILE_ENDINGS = frozenset(
     b"png jpg jpeg gif svg webp bmp ico pdf js mjs cjs jsx ts tsx css scss less map json yaml yml "
     b"toml xml html htm txt md csv log py pyc rb go java kt c h cpp hpp sh sql lock zip gz tar tgz".split()
 )
+_UNSPACED_THEN_ASCII = pattern(
+    rb"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}]([!-~]+)$"
+)
 _MENTION_EDGE = b".'&/=!#$^*{}~-"
 
 _IPV4 = pattern(rb"(?:\d{1,3}\.){3}\d{1,3}")
-_IPV6 = pattern(rb"[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?::|(?:\d{1,3}\.){3}\d{1,3})?")
-_VERSION_CONTEXT = Context(
+_IPV6 = pattern(
+    rb"(?:[0-9A-Fa-f]{0,4}:){2,6}(?:\d{1,3}\.){3}\d{1,3}"
+    rb"|[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}:?"
+)
+_VERSION_CONTEXT = Words(
     rb"version\s*$|\bver\.?\s*$|\brelease\s*$|\bv\s*$|\bbuild\s*$|\brev(?:ision)?\s*$|[=~^<>]=\s*$"
     rb"|\bsection\s*$|\bchapter\s*$|\bclause\s*$|\boid\s*$|\bfirmware\s*$|\bupgrade(?:d)? to\s*$"
 )
-_IP_CONTEXT = Context(
+_IP_CONTEXT = Words(
     rb"\bip\b|\bipv[46]\b|address|host|server|ping|client|remote|subnet|gateway|peer|login|from"
 )
 
@@ -48,6 +54,7 @@ def _find_emails(data: bytes) -> Iterator[Candidate]:
             start += 1
         if start == at:
             continue
+        start = _after_unspaced(data, start, at)
         domain = data[at + 1 : end]
         labels = domain.split(b".")
         if labels[-1].lower() in _FILE_ENDINGS or all(label.isdigit() for label in labels[:-1]):
@@ -56,6 +63,15 @@ def _find_emails(data: bytes) -> Iterator[Candidate]:
             yield Candidate(start, end, 0.7, "shape, joined to what follows")
         else:
             yield Candidate(start, end, 0.95, "shape")
+
+
+def _after_unspaced(data: bytes, start: int, at: int) -> int:
+    """Where the local part starts, if it follows a word of a script that puts no spaces."""
+    local = data[start:at]
+    if local.isascii():
+        return start
+    tail = _UNSPACED_THEN_ASCII.search(local)
+    return start if tail is None else start + tail.start(1)
 
 
 def _find_ips(data: bytes) -> Iterator[Candidate]:
@@ -97,16 +113,15 @@ def _find_ipv6(data: bytes) -> Iterator[Candidate]:
         value = data[start:end]
         if (start and data[start - 1] in b":.") or (end < len(data) and data[end] == 58):
             continue
-        try:
-            address = IPv6Address(value.decode("ascii"))
-        except (AddressValueError, UnicodeDecodeError):
-            continue
-        if int(address) <= 1:
-            # The unspecified and the loopback address say nothing of a person.
-            continue
         groups = [group for group in value.split(b":") if group]
-        if len(groups) >= 4 or (len(groups) > 1 and _routable(groups[0])):
-            yield Candidate(start, end, 0.9, "parses as IPv6")
+        if len(groups) < 4 and b"." not in value and not (len(groups) > 1 and _routable(groups[0])):
+            # Too short to be told from a name in code ("dead::beef"); the loopback is no person's.
+            continue
+        try:
+            IPv6Address(value.decode("ascii"))
+        except AddressValueError:
+            continue
+        yield Candidate(start, end, 0.9, "parses as IPv6")
 
 
 def _routable(group: bytes) -> bool:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from enforcer.detect.pii.recogniser import (
     Candidate,
-    Context,
     Recogniser,
+    Words,
     digit_at,
     pattern,
     word_after,
@@ -18,29 +18,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SSN = pattern(rb"\d{3}([- ]?)\d{2}([- ]?)\d{4}")
-_SSN_CONTEXT = Context(rb"\bssn|social.?sec|soc\.? ?sec|\btax.?(?:payer)?.?id|\bitin\b")
+_SSN_CONTEXT = Words(rb"\bssn|social.?sec|soc\.? ?sec|\btax.?(?:payer)?.?id|\bitin\b")
 _CARD_RUN = pattern(rb"\d(?:[ \-]?\d){11,}")
-_CARD_CONTEXT = Context(
+_CARD_CONTEXT = Words(
     rb"card|visa|master.?card|maestro|amex|american express|discover|\bpan\b|\bcc\b|credit|debit"
 )
 _CARD_DIGITS_MIN = 12
 _CARD_DIGITS_MAX = 19
 _MAESTRO_ONLY = 12
-_LUHN_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+# Twice a digit, its own digits added: from the ASCII digit to the number.
+_LUHN_DOUBLED = bytes(48) + bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)) + bytes(198)
 
-# Groupings that cards are printed in, by the lengths of their groups.
-_PRINTED = frozenset({
-    (4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (4, 4, 4, 1), (4, 4, 5), (4, 4, 4), (6, 13),
-})  # fmt: skip
+# Groupings that cards are printed in, by the lengths of their groups; the longest is tried first.
+_PRINTED = ((4, 4, 4, 4, 3), (4, 4, 4, 4), (4, 4, 4, 1), (4, 6, 5), (4, 6, 4), (4, 4, 5), (4, 4, 4), (6, 13))  # fmt: skip
+_ALONE = tuple((length,) for length in range(_CARD_DIGITS_MIN, _CARD_DIGITS_MAX + 1))
+_GROUPINGS = {
+    length: tuple(grouping for grouping in (*_PRINTED, *_ALONE) if grouping[0] == length)
+    for length in range(1, _CARD_DIGITS_MAX + 1)
+}
 
 
 def luhn_valid(digits: bytes) -> bool:
     """Whether ASCII digits satisfy the Luhn formula (ISO/IEC 7812-1, annex B)."""
-    total = 0
-    for index, digit in enumerate(reversed(digits)):
-        value = digit - 48
-        total += _LUHN_DOUBLED[value] if index & 1 else value
-    return total % 10 == 0
+    total = sum(digits[-1::-2]) - 48 * ((len(digits) + 1) // 2)
+    return (total + sum(digits[-2::-2].translate(_LUHN_DOUBLED))) % 10 == 0
 
 
 def issuer_known(digits: bytes) -> bool:
@@ -100,32 +101,35 @@ def _groups(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
 
 
 def _cards_in_run(data: bytes, groups: list[tuple[int, int]]) -> Iterator[Candidate]:
+    total = sum([end - start for start, end in groups])
+    if _CARD_DIGITS_MIN <= total <= _CARD_DIGITS_MAX:
+        # The whole run, however it is grouped: digits one by one, or in a grouping never printed.
+        whole = _card(data, groups)
+        if whole is not None:
+            yield whole
+            return
+    lengths = [end - start for start, end in groups]
     index = 0
     while index < len(groups):
-        card, used = _card_at(data, groups, index)
-        if card is not None:
-            yield card
+        used = 1
+        for grouping in _GROUPINGS.get(lengths[index], ()):
+            if tuple(lengths[index : index + len(grouping)]) == grouping:
+                found = _card(data, groups[index : index + len(grouping)])
+                if found is not None:
+                    yield found
+                    used = len(grouping)
+                    break
         index += used
 
 
-def _card_at(
-    data: bytes, groups: list[tuple[int, int]], first: int
-) -> tuple[Candidate | None, int]:
-    """The longest card that starts with group *first*, and how many groups it takes (at least 1)."""
-    best: tuple[Candidate | None, int] = (None, 1)
-    digits = b""
-    lengths: list[int] = []
-    for count, (start, end) in enumerate(groups[first : first + _CARD_DIGITS_MAX], 1):
-        if len(digits) + end - start > _CARD_DIGITS_MAX:
-            break
-        digits += data[start:end]
-        lengths.append(end - start)
-        if len(digits) < _CARD_DIGITS_MIN or not luhn_valid(digits) or len(set(digits)) == 1:
-            continue
-        confidence, reason = _card_confidence(data, digits, tuple(lengths), (groups[first][0], end))
-        if confidence:
-            best = (Candidate(groups[first][0], end, confidence, reason), count)
-    return best
+def _card(data: bytes, groups: list[tuple[int, int]]) -> Candidate | None:
+    digits = b"".join([data[start:end] for start, end in groups])
+    if not luhn_valid(digits) or digits.count(digits[0]) == len(digits):
+        return None
+    span = (groups[0][0], groups[-1][1])
+    lengths = tuple([end - start for start, end in groups])
+    confidence, reason = _card_confidence(data, digits, lengths, span)
+    return Candidate(*span, confidence, reason) if confidence else None
 
 
 def _card_confidence(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from enforcer.detect.pii.recogniser import (
     Candidate,
-    Context,
     Recogniser,
+    Words,
     pattern,
     word_after,
     word_before,
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 _CAPITALISED = rb"\p{Lu}\p{Ll}+(?:['\-]\p{Lu}?\p{Ll}+)*"
 _PERSON = pattern(
     _CAPITALISED
-    + rb"(?: (?:\p{Lu}\.?|de|da|van|von|der|den|di|del|ten|la|bin|al|"
+    + rb"(?: (?:"
     + _CAPITALISED
-    + rb")){0,4}"
+    + rb"|\p{Lu}\.?|de|da|van|von|der|den|di|del|ten|la|bin|al)){0,4}"
 )
 _TITLE = pattern(rb"(?i)(?:\b(?:mr|mrs|ms|miss|dr|prof|professor|sir|madam|dame|rev)\.?\s*)$")
 _NAME_LEAD = pattern(
@@ -83,7 +83,11 @@ _ADDRESS = pattern(
 _UNIT_ADDRESS = pattern(
     rb"(?:\b\d{1,5} )(?:\p{Lu}[\p{L}'.\-]+ ){1,4}\d{1,5}[.,]?\s{1,3}(?:Apt\.|Suite) \d{1,4}"
 )
-_ADDRESS_CONTEXT = Context(
+_STREET_ONLY = Words(
+    rb"\b(?:street|avenue|ave|road|boulevard|blvd|lane|highway|hwy|parkway|pkwy|apt|suite|box|rue|via|calle|rua|utca)\b"
+    rb"|" + _STREET_ENDINGS + rb"\b"
+)
+_ADDRESS_CONTEXT = Words(
     rb"address|lives? (?:at|on|in)|located at|sent? to|ship|deliver|office is at|arrived at|meet (?:me|you) at"
 )
 
@@ -92,7 +96,7 @@ _DATE = pattern(
     rb"|(?i)(?:\d{1,2}(?:st|nd|rd|th)? )?(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?"
     rb"|sep(?:t(?:ember)?)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.? (?:\d{1,2}(?:st|nd|rd|th)?,? )?\d{4}"
 )
-_BIRTH_CONTEXT = Context(
+_BIRTH_CONTEXT = Words(
     rb"born|birth|\bdob\b|\bd\.o\.b|geboren|n\xc3\xa9\(?e?\)? le|nacid[oa]|nascid[oa]|nato il|nata il"
 )
 
@@ -136,11 +140,18 @@ def _find_addresses(data: bytes) -> Iterator[Candidate]:
         start, end = match.span()
         if word_before(data, start) or word_after(data, end):
             continue
+        if _reads_as_prose(data[start:end]):
+            continue
         near = _ADDRESS_CONTEXT.before(data, start)
         yield Candidate(start, end, 0.8 if near else 0.6, "number and street word")
     for match in _UNIT_ADDRESS.finditer(data):
         start, end = match.span()
         yield Candidate(start, end, 0.6, "number and unit")
+
+
+def _reads_as_prose(value: bytes) -> bool:
+    """Whether no word is capitalised and the street word is an everyday one: "3 ways to drive"."""
+    return value == value.lower() and not _STREET_ONLY.of(value)
 
 
 def _find_births(data: bytes) -> Iterator[Candidate]:

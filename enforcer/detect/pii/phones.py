@@ -14,8 +14,8 @@ import phonenumbers
 
 from enforcer.detect.pii.recogniser import (
     Candidate,
-    Context,
     Recogniser,
+    Words,
     digit_at,
     pattern,
     word_before,
@@ -26,29 +26,30 @@ if TYPE_CHECKING:
 
 _DIGITS_MIN = 7
 _DIGITS_MAX = 15
-_RUN = pattern(
-    rb"(?:\+ ?)?\(?\d(?:[ .\-/]{0,2}[()]{0,2}[ .\-]?\d){6,24}(?:\s?(?:x|ext\.?|extension)\s?\d{1,6})?"
-)
-_NANP = pattern(
-    rb"(?:(?:\+|00)?1[ .\-]?)?(?:\(\d{3}\)[ .\-]?|\d{3}[ .\-])\d{3}[ .\-]?\d{4}(?:\s?(?:x|ext\.?|extension)\s?\d{1,6})?"
-)
-_DATE = pattern(
-    rb"(?:\(?(?:19|20)\d\d[-./ ](?:0?[1-9]|1[0-2])[-./ ](?:0?[1-9]|[12]\d|3[01])(?:[ .\-]\d.*)?"
+_EXTENSION = rb"(?:\s?(?:x|ext\.?|extension)\s?\d{1,6})?"
+_RUN = pattern(rb"(?:\+ ?)?\(?\d(?:[ .\-/]{0,2}[()]{0,2}[ .\-]?\d){6,24}" + _EXTENSION)
+
+# What a whole candidate looks like; the indexes name the patterns.
+_NANP, _DATE, _NANP_SPACED = 0, 1, 2
+_SHAPES = Words(
+    rb"(?:(?:\+|00)?1[ .\-]?)?(?:\(\d{3}\)[ .\-]?|\d{3}[ .\-])\d{3}[ .\-]?\d{4}" + _EXTENSION,
+    rb"\(?(?:19|20)\d\d[-./ ](?:0?[1-9]|1[0-2])[-./ ](?:0?[1-9]|[12]\d|3[01])(?:[ .\-]\d.*)?"
     rb"|(?:0?[1-9]|[12]\d|3[01])[-./ ](?:0?[1-9]|[12]\d|3[01])[-./ ](?:19|20)\d\d(?:[ .\-]\d.*)?"
-    rb"|(?:19|20)\d\d ?- ?(?:19|20)\d\d)"
+    rb"|(?:19|20)\d\d ?- ?(?:19|20)\d\d",
+    rb"(?:\+?1 )?\d{3} \d{3} \d{4}" + _EXTENSION,
+    whole=True,
 )
-_CONTEXT = Context(
+_CALLING, _OTHER = 0, 1
+_BEFORE = Words(
     rb"phone|\btel\b|\btel[.:]|telefon|\bcall(?:s|ed|ing|back)?\b|\bfax|mobile|\bcell|\bdesk\b|\boffice\b|whatsapp|\bsms\b"
     rb"|\btext(?:ed)? me|dial|\bring me|reach (?:me|us|him|her|them)|contact|answering at|messages? (?:to|on)"
-    rb"|registered|hotline|helpline|landline|handy|portable|m\xc3\xb3vil|t\xc3\xa9l|celular|\bnumber is\b|voicemail"
-)
-_CONTEXT_AFTER = pattern(
-    rb"(?i)^[\s,\-(]{0,3}(?:office|fax|mobile|cell|home|work|phone|tel|desk|direct|main)\b"
-)
-_OTHER_CONTEXT = Context(
+    rb"|registered|hotline|helpline|landline|handy|portable|m\xc3\xb3vil|t\xc3\xa9l|celular|voicemail",
     rb"order|invoice|ticket|\bref\b|reference|account|\bacct|\bid\b|serial|version|\bsku\b|tracking|isbn|price|total|"
-    rb"amount|\bport\b|\bline\b|commit|build|\bcase\b|\bpo\b|\bzip\b|\blicen[cs]e"
+    rb"amount|\bport\b|\bline\b|commit|build|\bcase\b|\bpo\b|\bzip\b|licen[cs]e",
 )
+_AFTER = Words(rb"^[\s,\-(]{0,3}(?:office|fax|mobile|cell|home|work|phone|tel|desk|direct|main)\b")
+_NO_DIGITS = bytes(range(48)) + bytes(range(58, 256))
+_TO_SPACES = bytes(byte if 48 <= byte <= 57 else 32 for byte in range(256))
 
 
 def _find_phones(data: bytes) -> Iterator[Candidate]:
@@ -71,7 +72,7 @@ def _pieces(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
     if data[start] == 43:
         return [(start, end)]
     cut = data.rfind(b" (", start + 1, end)
-    if cut > start and cut - start > 1 and _NANP.fullmatch(data[cut + 1 : end]):
+    if cut > start and cut - start > 1 and _NANP in _SHAPES.of(data[cut + 1 : end]):
         return [(start, cut), (cut + 1, end)]
     return [(start, end)]
 
@@ -80,19 +81,17 @@ def _phone(data: bytes, start: int, end: int) -> Candidate | None:
     if word_before(data, start) or digit_at(data, end) or _continues(data, start, end):
         return None
     value = data[start:end]
-    digits = bytes(
-        [byte for byte in value.partition(b"x")[0].partition(b"e")[0] if 48 <= byte <= 57]
-    )
-    if not _DIGITS_MIN <= len(digits) <= _DIGITS_MAX or _DATE.fullmatch(value):
-        return None
-    if value.count(b"(") != value.count(b")"):
+    number = value.partition(b"x")[0].partition(b"e")[0]
+    digits = number.translate(None, _NO_DIGITS)
+    if not _DIGITS_MIN <= len(digits) <= _DIGITS_MAX or value.count(b"(") != value.count(b")"):
         return None
     shape, reason = _shape(value, digits)
     if shape == 0.0:
         return None
-    if _CONTEXT.before(data, start) or _CONTEXT_AFTER.search(data[end : end + 16]):
+    words = _BEFORE.before(data, start)
+    if _CALLING in words or _AFTER.after(data, end):
         return Candidate(start, end, min(0.95, shape + 0.35), reason + ", context word")
-    if _OTHER_CONTEXT.before(data, start):
+    if _OTHER in words:
         return Candidate(start, end, max(0.1, shape - 0.3), reason + ", another number's word")
     return Candidate(start, end, shape, reason)
 
@@ -114,23 +113,23 @@ def _continues(data: bytes, start: int, end: int) -> bool:
 
 
 def _shape(value: bytes, digits: bytes) -> tuple[float, str]:
-    """How much the writing alone says "telephone", and what says it."""
+    """How much the writing alone says "telephone", and what says it; 0.0 for a date."""
     if value[:1] == b"+":
         return _international(value)
-    if _NANP.fullmatch(value):
-        plain = value.partition(b"x")[0]
-        return (0.5 if plain.count(b" ") >= 2 else 0.65), "North American groups"
     if value.isdigit():
         return _plain(digits)
-    groups = [group for group in _split(value) if group]
-    if any(len(group) > 7 for group in groups) or b"/" in value:
+    shapes = _SHAPES.of(value)
+    if _DATE in shapes:
+        return 0.0, ""
+    if _NANP in shapes:
+        return (0.5 if _NANP_SPACED in shapes else 0.65), "North American groups"
+    groups = value.translate(_TO_SPACES).split()
+    if b"/" in value or max([len(group) for group in groups]) > 7:
         return 0.2, "digits in groups"
     if value[:2] == b"00" and len(digits) >= 10:
         return 0.55, "international prefix"
     if digits[:1] == b"0" and 9 <= len(digits) <= 12 and len(groups) >= 3:
         return 0.5, "national prefix, groups"
-    if len(groups) == 2 and (len(groups[0]), len(groups[1])) in ((3, 4), (4, 4)):
-        return 0.3, "local groups"
     return 0.3, "digits in groups"
 
 
@@ -151,10 +150,6 @@ def _plain(digits: bytes) -> tuple[float, str]:
     if 9 <= len(digits) <= 12:
         return 0.25, "digits"
     return 0.0, ""
-
-
-def _split(value: bytes) -> list[bytes]:
-    return value.translate(bytes(b if 48 <= b <= 57 else 32 for b in range(256))).split(b" ")
 
 
 PHONE = Recogniser("phone", (rb"(?:\d[ .\-/]{0,2}[()]{0,2}[ .\-]?){6}\d",), _find_phones, 60)

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import re2
 
 from enforcer.detect.errors import DetectError
 from enforcer.detect.pii import network, numbers, people, phones
 from enforcer.detect.pii.recogniser import Candidate, Recogniser, options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SCAN_BYTES_MAX = 1 << 20
 FINDINGS_MAX = 1000
@@ -111,7 +115,7 @@ def scan(
             code="scan_too_large",
         )
     program = _program(kinds)
-    hits = program.matcher.Match(data)
+    hits: Sequence[int] = program.matcher.Match(data) or ()
     if len(hits) == 1 and hits[0] == program.sentinel:
         return Findings()
     if program.sentinel not in hits:

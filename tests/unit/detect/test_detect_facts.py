@@ -1,0 +1,212 @@
+"""Facts: lazy, once, honest about what is unknown, and the same with a cache as without."""
+
+from datetime import date
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from enforcer import detect
+from enforcer.detect import DetectError, FactCache, RequestFacts, pii, pricing, tokens
+from enforcer.detect import facts as module
+from enforcer.events import Facts, Llm, Message, Part, Request
+
+DAY = date(2026, 11, 2)
+KEY = b"k" * 16
+
+
+def request(*texts: str, model: str = "gpt-4o", **llm) -> Request:
+    messages = [Message(role="user", content=text) for text in texts]
+    return Request(
+        id="r", tenant="t", llm=Llm(provider="openai", model=model, messages=messages, **llm)
+    )
+
+
+def test_nothing_is_computed_until_it_is_asked_for(monkeypatch):
+    """
+    New facts have counted nothing; the decision names only what a rule asked for.
+    """
+    facts = RequestFacts(request("mail a@b.com"), day=DAY)
+    assert facts.counted() == Facts()
+    assert facts.pii_counts == {"email": 1}
+    assert facts.counted() == Facts(pii={"email": 1})
+    assert facts.input_tokens > 7
+    assert facts.counted() == Facts(input_tokens=facts.input_tokens, pii={"email": 1})
+
+
+def test_each_fact_is_computed_once(monkeypatch):
+    """
+    Asking again, or for a fact that rests on another, computes nothing twice.
+    """
+    calls = {"tokens": 0, "pii": 0, "price": 0}
+
+    def counting(name, function):
+        def wrapped(*args, **kwargs):
+            calls[name] += 1
+            return function(*args, **kwargs)
+
+        return wrapped
+
+    monkeypatch.setattr(module, "ordinary_tokens", counting("tokens", tokens.ordinary_tokens))
+    monkeypatch.setattr(pii, "counts", counting("pii", pii.counts))
+    monkeypatch.setattr(pricing, "resolve", counting("price", pricing.resolve))
+    facts = RequestFacts(request("mail a@b.com", model="unknown-model"), day=DAY)
+    for _ in range(3):
+        assert facts.estimated_cost_usd is None
+        assert facts.pii_types == ["email"]
+        assert facts.pii_count == 1
+        assert facts.input_tokens
+        assert facts.prompt == "mail a@b.com"
+    assert calls == {"tokens": 1, "pii": 1, "price": 1}
+
+
+def test_cost_is_input_and_the_most_that_output_may_take():
+    """
+    Input tokens and n times max_tokens at the day's price, in nano-USD, rounded up once.
+    """
+    facts = RequestFacts(request("hello", max_tokens=100, n=3), day=DAY)
+    rates = pricing.resolve("openai", "gpt-4o", None, DAY)
+    assert rates is not None
+    assert facts.max_output_tokens == 300
+    assert facts.estimated_cost_usd_nano == rates.cost_usd_nano(
+        input_tokens=facts.input_tokens, output_tokens=300
+    )
+    assert facts.estimated_cost_usd == pytest.approx(facts.estimated_cost_usd_nano / 1e9)
+    assert facts.counted().estimated_cost_usd_nano == facts.estimated_cost_usd_nano
+
+
+def test_a_call_without_a_maximum_takes_the_assumed_output():
+    """
+    Without max_tokens the tenant's assumption stands in, for each of n answers.
+    """
+    assert (
+        RequestFacts(request("x", n=2), day=DAY, assumed_output_tokens=50).max_output_tokens == 100
+    )
+    assert RequestFacts(request("x"), day=DAY).max_output_tokens == 4096
+    assert RequestFacts(request("x", max_tokens=-5, n=0), day=DAY).max_output_tokens == 0
+
+
+def test_an_unknown_price_is_no_cost():
+    """
+    An unknown model has no cost at all; zero would be a lie.
+    """
+    facts = RequestFacts(request("x", model="unknown-model"), day=DAY)
+    assert facts.estimated_cost_usd_nano is None
+    assert facts.estimated_cost_usd is None
+    assert facts.tokens.method == "estimated"
+
+
+def test_personal_data_is_counted_over_all_texts():
+    """
+    Counts add up over prompt, parts and tool arguments, by kind.
+    """
+    whole = request("a@b.com and c@d.com", "8.8.8.8", prompt="e@f.com")
+    whole.llm.messages.append(Message(role="user", content=[Part(type="text", text="123-45-6789")]))
+    facts = RequestFacts(whole, day=DAY)
+    assert facts.pii_counts == {"email": 3, "ip_address": 1, "ssn": 1}
+    assert facts.pii_types == ["email", "ip_address", "ssn"]
+    assert facts.pii_count == 5
+    asked = RequestFacts(whole, day=DAY, kinds=frozenset({"ssn"}))
+    assert asked.pii_counts == {"ssn": 1}
+
+
+def test_a_fact_that_cannot_be_known_raises_each_time():
+    """
+    A text too large to scan raises at every access, with a cache and without; tokens still count.
+    """
+    for cache in (None, FactCache(KEY)):
+        facts = RequestFacts(request("x", "y " * (1 << 19) + "z"), day=DAY, cache=cache)
+        for _ in range(2):
+            with pytest.raises(DetectError):
+                _ = facts.pii_counts
+        assert facts.counted().pii == {}
+        assert facts.input_tokens > 1 << 18
+
+
+LONG = st.text(st.sampled_from("ab c@.1-5\u00e9\U0001f600"), min_size=0, max_size=400)
+SEEN = FactCache(KEY, entries=8)
+
+
+@given(
+    st.lists(LONG | st.just("long " * 60 + "a@b.com"), min_size=1, max_size=5),
+    st.sampled_from(["gpt-4o", "claude-3-opus"]),
+)
+@settings(deadline=None)
+def test_a_cache_changes_no_fact(texts, model):
+    """
+    With a cache of any history, facts are those without one.
+    """
+    plain = RequestFacts(request(*texts, model=model), day=DAY)
+    for _ in range(2):
+        cached = RequestFacts(request(*texts, model=model), day=DAY, cache=SEEN)
+        assert cached.tokens == plain.tokens
+        assert cached.pii_counts == plain.pii_counts
+        assert cached.estimated_cost_usd_nano == plain.estimated_cost_usd_nano
+    assert len(SEEN) <= 8
+
+
+def test_a_conversation_hits_the_cache():
+    """
+    In a conversation of 40 turns more than four texts in five are known when they come again.
+    """
+    cache = FactCache(KEY)
+    turns = [f"turn {index} " + "some words of it " * 30 for index in range(40)]
+    for length in range(1, 41):
+        facts = RequestFacts(request(*turns[:length]), day=DAY, cache=cache)
+        assert facts.input_tokens
+        assert facts.pii_counts == {}
+    assert cache.hits / (cache.hits + cache.misses) > 0.8
+    assert len(cache) == 40
+
+
+def test_one_message_is_not_cached():
+    """
+    A prompt of one message, and short texts, are counted without hashing them.
+    """
+    cache = FactCache(KEY)
+    assert RequestFacts(request("word " * 100), day=DAY, cache=cache).input_tokens
+    assert RequestFacts(request("short", "texts"), day=DAY, cache=cache).pii_counts == {}
+    assert len(cache) == 0
+
+
+def test_the_cache_forgets_what_was_used_longest_ago():
+    """
+    It never holds more than its entries; what was used again stays.
+    """
+    cache = FactCache(KEY, entries=2)
+    first = cache.of("first")
+    cache.of("second")
+    assert cache.of("first") is first
+    cache.of("third")
+    assert cache.of("first") is first
+    assert len(cache) == 2
+    assert (cache.hits, cache.misses) == (2, 3)
+
+
+def test_the_cache_holds_no_text():
+    """
+    What the cache holds are digests that need its key, and numbers.
+    """
+    text = "secret words " * 30
+    one, other = FactCache(KEY), FactCache(b"j" * 16)
+    for cache in (one, other):
+        RequestFacts(request(text, text), day=DAY, cache=cache).pii_counts  # noqa: B018 — computes
+    assert list(one._rows) != list(other._rows)
+    assert all(len(key) == 16 for key in one._rows)
+    assert "secret" not in repr([(row.tokens, row.pii) for row in one._rows.values()])
+
+
+def test_the_data_digest_is_stable_and_hex():
+    """
+    The digest of the data behind all facts is 64 hex digits, the same in one installation.
+    """
+    assert len(bytes.fromhex(detect.DATA_DIGEST)) == 32
+
+
+def test_the_public_names_are_exported():
+    """
+    Every name the package promises is there, sorted.
+    """
+    assert detect.__all__ == sorted(detect.__all__)
+    assert all(hasattr(detect, name) for name in detect.__all__)
+    detect.warm()
