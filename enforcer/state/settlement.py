@@ -223,20 +223,23 @@ def _wait(rows: Rows, key: str, now_us: int, until_us: int) -> Settlement:
 def _expire_waiting(
     row: WaitingUsageRow, key: str, now_us: int, price_of: PriceOf, budgets_of: BudgetsOf
 ) -> Settlement:
-    cost, notes, budgets = 0, ["early"], {}
+    notes = ["early"]
+    budgets: dict[str, Allocation] = {}
+    parts: list[int] = []
+    whole: int | None = None
     for report in row.reports:
         usage = read_usage(report)
-        reading = read(
-            usage, Model(usage.provider or "", usage.model or "", None, now_us), price_of
-        )
+        called = Model(usage.provider or "", usage.model or "", None, now_us)
+        reading = read(usage, called, price_of)
         for allocation in budgets_of(row.account, usage):
             budgets[allocation.row] = allocation
         if reading.flag and reading.flag not in notes:
             notes.append(reading.flag)
-        if usage.final and reading.cost_usd_nano is not None:
-            cost = reading.cost_usd_nano
-            break
-        cost += reading.cost_usd_nano or 0
+        if not usage.final:
+            parts.append(reading.cost_usd_nano or 0)
+        elif whole is None:
+            whole = reading.cost_usd_nano
+    cost = sum(parts) if whole is None else whole
     # The emptied row remembers for as long as a report waits that these were charged.
     header = Effect("expire", key, cost, now_us, now_us + REMEMBERED_US)
     if not budgets:
