@@ -43,7 +43,7 @@ event: what can be known before a request comes is in the code or in a constant.
    looking at the few tests that can, and appends the rule's failure. Exceptions are bugs and pass.
 
 6. **Requirements.** Equality tests that a request must pass for any rule to match are read off the form
-   (``requirements_of``); the program indexes policies by them. Absorption makes that exact: a false term
+   (requirements.py); the program indexes policies by them. Absorption makes that exact: a false term
    makes a chain false whatever else errs in it.
 
 The same documents give the same code: no sets are iterated, no addresses or clocks are involved.
@@ -55,7 +55,7 @@ import ast
 from typing import TYPE_CHECKING, Any
 
 from enforcer.policy import runtime
-from enforcer.policy.fields import CONTAINS_PII, Field, Kind, Origin
+from enforcer.policy.fields import CONTAINS_PII, Field, Kind, Origin, is_direct
 from enforcer.policy.ir import (
     NEGATIONS,
     ORDERINGS,
@@ -64,6 +64,7 @@ from enforcer.policy.ir import (
     Expr,
     Not,
     Test,
+    can_err,
     cost,
     tests,
 )
@@ -71,13 +72,10 @@ from enforcer.policy.reading import ABSENT, descend, read_record
 from enforcer.policy.regex import compile_search
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from enforcer.policy.failures import Failures
     from enforcer.policy.model import Guard, RuleCode, Run
     from enforcer.policy.paths import Path
 
-_SCALARS = frozenset({Kind.STRING, Kind.INT, Kind.DOUBLE, Kind.BOOL})
 _NUMBERS = frozenset({Kind.INT, Kind.DOUBLE})
 _COMPARISONS: dict[str, type[ast.cmpop]] = {
     "gt": ast.Gt,
@@ -99,58 +97,6 @@ _HELPERS: dict[str, Any] = {
     "same": runtime.same,
     "text_in": runtime.text_in,
 }
-
-
-def is_direct(field: Field) -> bool:
-    """Whether a field is an attribute of a record, with None for absent: the fast way to read it."""
-    if field.origin is Origin.FACT:
-        return field.type.kind is not Kind.MAP
-    if field.origin is not Origin.RECORD or not all(isinstance(step, str) for step in field.path):
-        return False
-    element = field.type.element
-    is_strings = (
-        field.type.kind is Kind.LIST and element is not None and element.kind is Kind.STRING
-    )
-    return field.type.kind in _SCALARS or is_strings
-
-
-def can_err(expression: Expr) -> bool:
-    """Whether evaluating *expression* can end in an error."""
-    return any(test.can_err for test in tests(expression))
-
-
-def requirements_of(expression: Expr) -> dict[Path, frozenset[str]]:
-    """Per field, the values one of which a request must have for *expression* to be true."""
-    if isinstance(expression, Test):
-        if not (is_direct(expression.field) and expression.field.origin is Origin.RECORD):
-            return {}
-        values = [expression.value] if expression.op == "eq" else expression.value
-        if expression.op not in {"eq", "in"} or expression.field.type.kind is not Kind.STRING:
-            return {}
-        texts = frozenset(value for value in values if isinstance(value, str))
-        return {expression.field.path: texts}
-    if isinstance(expression, All):
-        return both(requirements_of(term) for term in expression.terms)
-    if isinstance(expression, AnyOf):
-        return either([requirements_of(term) for term in expression.terms])
-    return {}
-
-
-def both(parts: Iterable[Mapping[Path, frozenset[str]]]) -> dict[Path, frozenset[str]]:
-    """What all of *parts* require together."""
-    merged: dict[Path, frozenset[str]] = {}
-    for part in parts:
-        for path, texts in part.items():
-            merged[path] = merged[path] & texts if path in merged else texts
-    return merged
-
-
-def either(parts: list[dict[Path, frozenset[str]]]) -> dict[Path, frozenset[str]]:
-    """What each of *parts* requires, so that one of them can hold; of none, nothing."""
-    if not parts:
-        return {}
-    shared = [path for path in parts[0] if all(path in part for part in parts)]
-    return {path: frozenset().union(*(part[path] for part in parts)) for path in shared}
 
 
 class _Code:

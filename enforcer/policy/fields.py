@@ -84,6 +84,22 @@ class Field:
         return format_path(self.path)
 
 
+_SCALARS = frozenset({Kind.STRING, Kind.INT, Kind.DOUBLE, Kind.BOOL})
+
+
+def is_direct(field: Field) -> bool:
+    """Whether a field is an attribute of a record, with None for absent: the fast way to read it."""
+    if field.origin is Origin.FACT:
+        return field.type.kind is not Kind.MAP
+    if field.origin is not Origin.RECORD or not all(isinstance(step, str) for step in field.path):
+        return False
+    element = field.type.element
+    is_strings = (
+        field.type.kind is Kind.LIST and element is not None and element.kind is Kind.STRING
+    )
+    return field.type.kind in _SCALARS or is_strings
+
+
 class FieldError(ValueError):
     """A path that names no field. ``code`` is the finding's, ``help`` the way out."""
 

@@ -101,3 +101,8 @@ def tests(expression: Expr) -> Iterator[Test]:
 def cost(expression: Expr) -> Cost:
     """The class of the costliest comparison in *expression*."""
     return max((test.cost for test in tests(expression)), default=Cost.FIELD)
+
+
+def can_err(expression: Expr) -> bool:
+    """Whether evaluating *expression* can end in an error."""
+    return any(test.can_err for test in tests(expression))

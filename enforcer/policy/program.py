@@ -15,21 +15,15 @@ from enforcer.policy import documents as models
 from enforcer.policy.amounts import PERIODS_US
 from enforcer.policy.canonical import policy_digest, set_digest
 from enforcer.policy.checker import Lowered, check_policy, check_tenant, check_values
-from enforcer.policy.compiler import (
-    both,
-    can_err,
-    compile_guard,
-    compile_run,
-    either,
-    requirements_of,
-)
+from enforcer.policy.compiler import compile_guard, compile_run
 from enforcer.policy.failures import Failures
 from enforcer.policy.fields import Cost
 from enforcer.policy.findings import Findings, raise_errors
-from enforcer.policy.ir import ALWAYS, cost
+from enforcer.policy.ir import ALWAYS, can_err, cost
 from enforcer.policy.limits import BudgetLimit, RateLimit
 from enforcer.policy.model import Evaluation, FactsView, Match, PolicyCode, RuleErrorInfo
 from enforcer.policy.paths import Path, parse_edited
+from enforcer.policy.requirements import both, either, requirements_of
 from enforcer.policy.settings import TenantSettings
 
 if TYPE_CHECKING:
