@@ -179,14 +179,19 @@ def _rate_limits(lowered: Lowered, code: PolicyCode) -> Iterable[RateLimit]:
 
 
 def compile_tenant(
-    global_: ScopeProgram | None, own: ScopeProgram | None, tenant: str
+    global_: ScopeProgram | None,
+    own: ScopeProgram | None,
+    tenant: str,
+    *,
+    invalid: str = "",
 ) -> TenantProgram:
     """
     The program of a tenant: the policies of ``*`` and its own, in canonical order.
 
-    A scope that has no set is None. Without a document of its own the tenant is not known.
+    A scope that has no set is None. Without a document of its own the tenant is not known. *invalid* says
+    why a set that should be in force is not: every request of the tenant is then denied.
     """
-    return TenantProgram(global_, own, tenant)
+    return TenantProgram(global_, own, tenant, invalid=invalid)
 
 
 class _Index:
@@ -238,6 +243,7 @@ class TenantProgram:
         "_recheck_cache",
         "_shadow_index",
         "budgets",
+        "invalid",
         "known",
         "policies",
         "policy_digest",
@@ -247,9 +253,17 @@ class TenantProgram:
         "tenant",
     )
 
-    def __init__(self, global_: ScopeProgram | None, own: ScopeProgram | None, tenant: str) -> None:
+    def __init__(
+        self,
+        global_: ScopeProgram | None,
+        own: ScopeProgram | None,
+        tenant: str,
+        *,
+        invalid: str = "",
+    ) -> None:
         scopes = [scope for scope in (global_, own) if scope is not None]
         self.tenant = tenant
+        self.invalid = invalid
         self.known = own is not None and own.names_tenant
         settings = own.settings if own is not None else None
         self.settings = settings or TenantSettings(tenant)
