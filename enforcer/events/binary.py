@@ -158,8 +158,10 @@ def decode_count(data: bytes, index: int) -> tuple[int, int]:
 
 
 def encode_array(items: list[T], write: Callable[[T], bytes]) -> bytes:
-    """A list as one block."""
+    """A list as one block; an empty one is its end alone."""
     count = len(items)
+    if not count:
+        return b"\x00"
     head = LONGS[count] if count < SHORT else encode_long(count)
     return b"".join((head, *map(write, items), b"\x00"))
 
@@ -167,6 +169,8 @@ def encode_array(items: list[T], write: Callable[[T], bytes]) -> bytes:
 def encode_map(entries: dict[str, T], write: Callable[[T], bytes]) -> bytes:
     """A dict as one block, sorted by key: equal records have equal bytes."""
     count = len(entries)
+    if not count:
+        return b"\x00"
     parts = [LONGS[count] if count < SHORT else encode_long(count)]
     for key in sorted(entries):
         parts += (encode_string(key), write(entries[key]))

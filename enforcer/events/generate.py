@@ -161,6 +161,11 @@ def json_text(folder: Path = SCHEMAS) -> str:
             "WRITERS: Final[dict[type, Callable[[Any], dict[str, Any]]]] = {",
             *(f"    {name}: json_{snaked}," for name, snaked in low),
             "}",
+            "WITH_AMOUNTS: Final[frozenset[type]] = frozenset(",
+            "    {",
+            *(f"        {r.name}," for r in all_records if json_codecs.has_amounts(r)),
+            "    }",
+            ")",
         ]
     )
     return "\n\n\n".join("\n".join(part) for part in parts) + "\n"

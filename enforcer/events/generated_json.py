@@ -2059,3 +2059,14 @@ WRITERS: Final[dict[type, Callable[[Any], dict[str, Any]]]] = {
     Usage: json_usage,
     WaitingUsageRow: json_waiting_usage_row,
 }
+WITH_AMOUNTS: Final[frozenset[type]] = frozenset(
+    {
+        BudgetRow,
+        CallRow,
+        Facts,
+        BudgetView,
+        Reservation,
+        Decision,
+        Usage,
+    }
+)

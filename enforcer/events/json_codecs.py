@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from enforcer.events.generated_json import READERS, WRITERS, read_request, read_usage
+from enforcer.events.generated_json import READERS, WITH_AMOUNTS, WRITERS, read_request, read_usage
 from enforcer.events.json_values import dump, parse, parse_amounts
 
 if TYPE_CHECKING:
@@ -36,7 +36,10 @@ def from_json(cls: type[T], value: bytes | dict[str, Any]) -> T:
 
     Raises: RequestError, with the place, for anything that the schema does not allow.
     """
-    document = parse_amounts(value) if isinstance(value, bytes) else value
+    if isinstance(value, bytes):
+        document = parse_amounts(value) if cls in WITH_AMOUNTS else parse(value)
+    else:
+        document = value
     record: T = READERS[cls](document)
     return record
 

@@ -136,7 +136,8 @@ def parse_amounts(value: bytes) -> Any:
 
 
 def _parse_integer(digits: str) -> int | Decimal:
-    return int(digits) if len(digits) < 20 else Decimal(digits)
+    # As orjson has it: beyond 64 bits a number is no integer.
+    return int(digits) if len(digits) <= 20 else Decimal(digits)
 
 
 def read_array(name: str, value: Any, read: Callable[[Any], T]) -> list[T]:

@@ -57,6 +57,21 @@ def _logical(type_: Type) -> str:
             return ""
 
 
+def has_amounts(type_: Type) -> bool:
+    """Whether a value may hold an amount of money."""
+    match type_:
+        case Primitive(_, logical):
+            return logical == "nano-usd"
+        case Array(inner) | Map(inner):
+            return has_amounts(inner)
+        case Union(branches):
+            return any(map(has_amounts, branches))
+        case Record(_, fields, _):
+            return any(has_amounts(field.type) for field in fields)
+        case _:
+            return False
+
+
 # --- reading
 
 
