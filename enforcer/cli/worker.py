@@ -103,17 +103,15 @@ def worker(
             pseudonym_key=checked_key(key),
         )
         broker_config = load(
-            target.bootstrap, prefix=target.prefix, kafka_config=target.kafka_config
+            bootstrap=target.bootstrap, prefix=target.prefix, file=target.kafka_config
         )
-        _run(serve(config, broker_config, metrics_host=metrics_host, metrics_port=metrics_port))
+        import uvloop  # noqa: PLC0415 — a worker's loop
+
+        uvloop.run(
+            serve(config, broker_config, metrics_host=metrics_host, metrics_port=metrics_port)
+        )
     finally:
         identity.release()
-
-
-def _run(main: object) -> None:
-    import uvloop  # noqa: PLC0415 — a worker's loop
-
-    uvloop.run(main)
 
 
 async def serve(

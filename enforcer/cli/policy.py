@@ -1,0 +1,218 @@
+"""``policy``: check documents, put them in force, look at those that are."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from enforcer.cli.broker_options import BootstrapOption, KafkaConfigOption, PrefixOption, resolve
+from enforcer.cli.output import OutputFormat, OutputOption, emit, note, write
+from enforcer.cli.policy_files import report, sources
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from enforcer import policy
+    from enforcer.broker import KafkaBroker
+    from enforcer.control.policies import SetChange
+
+T = TypeVar("T")
+
+app = typer.Typer(no_args_is_help=True)
+
+PathsArgument = Annotated[
+    list[Path],
+    typer.Argument(metavar="PATH…", help="Files or folders; `-` is stdin.", allow_dash=True),
+]
+TenantOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tenant",
+        help="Whose documents of the existing engine's form are; default `*`, everybody's.",
+    ),
+]
+
+
+@app.command()
+def check(
+    paths: PathsArgument, tenant: TenantOption = None, output: OutputOption = OutputFormat.TABLE
+) -> int:
+    """
+    Say everything that is wrong with documents, with file, line, column and the fix.
+
+    Exit code 0 if nothing but warnings was found, 3 otherwise.
+    """
+    loaded = _load(paths, tenant)
+    report(loaded.findings, output)
+    errors = [f for f in loaded.findings if f.severity == "error"]
+    if output is OutputFormat.TABLE:
+        kinds = ", ".join(
+            f"{_count(loaded.documents, kind)} {kind}" for kind in ("Policy", "Tenant", "Values")
+        )
+        note(f"{len(loaded.documents)} documents ({kinds}), {len(errors)} errors")
+    return 3 if errors else 0
+
+
+@app.command("apply")
+def apply_(
+    paths: PathsArgument,
+    tenant: TenantOption = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Take everything else of the same scopes out of force.")
+    ] = False,
+    bootstrap: BootstrapOption = None,
+    prefix: PrefixOption = None,
+    kafka_config: KafkaConfigOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+) -> int:
+    """
+    Put documents in force, all at once; what does not check is refused whole.
+
+    Each replaces the document of its scope, kind and id; the others stay.
+    """
+    loaded = _load(paths, tenant)
+    if any(f.severity == "error" for f in loaded.findings):
+        report(loaded.findings, output)
+        note("nothing was applied")
+        return 3
+    for finding in loaded.findings:
+        note(f"{finding.span}: {finding.severity}[{finding.code}]: {finding.message}")
+    from enforcer.control import policies  # noqa: PLC0415 — only who writes needs it
+
+    target = resolve(bootstrap, prefix, kafka_config=kafka_config)
+    changes = _with_broker(
+        bootstrap,
+        prefix,
+        kafka_config,
+        lambda broker: policies.apply(
+            broker, target.prefix, loaded.documents, prune=prune, author=_author()
+        ),
+    )
+    _show_changes(changes, output)
+    return 0
+
+
+@app.command("list")
+def list_(
+    bootstrap: BootstrapOption = None,
+    prefix: PrefixOption = None,
+    kafka_config: KafkaConfigOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """List every document in force."""
+    from enforcer.control import policies  # noqa: PLC0415 — only who reads the topic needs it
+
+    target = resolve(bootstrap, prefix, kafka_config=kafka_config)
+    found = _with_broker(
+        bootstrap,
+        prefix,
+        kafka_config,
+        lambda broker: policies.list_documents(broker, target.prefix),
+    )
+    if output is OutputFormat.TABLE and not found:
+        note("no policy is in force; `enforcer policy apply PATH` puts some there")
+    emit(found, output)
+
+
+@app.command()
+def show(
+    document_id: Annotated[str, typer.Argument(metavar="ID")],
+    tenant: Annotated[
+        str | None, typer.Option("--tenant", help="Of this scope, if several have the id.")
+    ] = None,
+    bootstrap: BootstrapOption = None,
+    prefix: PrefixOption = None,
+    kafka_config: KafkaConfigOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Print a document in force as its author wrote it."""
+    from enforcer.control import policies  # noqa: PLC0415 — as above
+
+    target = resolve(bootstrap, prefix, kafka_config=kafka_config)
+    document = _with_broker(
+        bootstrap,
+        prefix,
+        kafka_config,
+        lambda broker: policies.show_document(broker, target.prefix, document_id, scope=tenant),
+    )
+    if output is OutputFormat.TABLE:
+        write((document.source or document.canonical).rstrip("\n"))
+    else:
+        emit(document, output)
+
+
+@app.command()
+def delete(
+    document_id: Annotated[str, typer.Argument(metavar="ID")],
+    tenant: Annotated[
+        str | None, typer.Option("--tenant", help="Of this scope, if several have the id.")
+    ] = None,
+    bootstrap: BootstrapOption = None,
+    prefix: PrefixOption = None,
+    kafka_config: KafkaConfigOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Take a document out of force. The history keeps it."""
+    from enforcer.control import policies  # noqa: PLC0415 — as above
+
+    target = resolve(bootstrap, prefix, kafka_config=kafka_config)
+    changes = _with_broker(
+        bootstrap,
+        prefix,
+        kafka_config,
+        lambda broker: policies.delete(
+            broker, target.prefix, document_id, scope=tenant, author=_author()
+        ),
+    )
+    _show_changes(changes, output)
+
+
+def _load(paths: list[Path], tenant: str | None) -> policy.Loaded:
+    from enforcer import policy  # noqa: PLC0415 — the checker takes its time to load
+
+    return policy.load(sources(paths), default_tenant=tenant or "*")
+
+
+def _with_broker(
+    bootstrap: str | None,
+    prefix: str | None,
+    kafka_config: Path | None,
+    work: Callable[[KafkaBroker], Awaitable[T]],
+) -> T:
+    from enforcer.broker import KafkaBroker, load  # noqa: PLC0415 — only who connects needs the client
+
+    target = resolve(bootstrap, prefix, kafka_config=kafka_config)
+
+    async def run() -> T:
+        config = load(bootstrap=target.bootstrap, prefix=target.prefix, file=target.kafka_config)
+        async with KafkaBroker(config) as broker:
+            return await work(broker)
+
+    return asyncio.run(run())
+
+
+def _show_changes(changes: list[SetChange], output: OutputFormat) -> None:
+    if output is not OutputFormat.TABLE:
+        emit(changes, output)
+        return
+    for change in changes:
+        write(f"{change.scope}: revision {change.revision}, set {change.digest[:12]}")
+        for sign, names in (("+", change.added), ("~", change.changed), ("-", change.removed)):
+            for name in names:
+                write(f"  {sign} {name}")
+    note("in force" if changes else "nothing to change")
+
+
+def _author() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
+
+
+def _count(documents: tuple[policy.Document, ...], kind: str) -> int:
+    return sum(1 for document in documents if document.kind == kind)

@@ -1,0 +1,301 @@
+"""
+Putting policies in force, and looking at those that are.
+
+A change is one transaction under one transactional id for the whole installation: whoever begins later fences
+whoever began before, so the set that was read is the one that is replaced, or nothing happens. In it go, in this
+order, the documents to the history and to ``policies``, then one set record a scope, to both. Agents read committed:
+they see all of it or nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from enforcer import events, policy
+from enforcer.errors import AgentFencedError, ConflictError, EnforcerError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from enforcer.broker.ports import Broker, Outgoing, Reader
+
+DAY_MS: Final = 86_400_000
+POLL_MS: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A document in force, or one whose record cannot be read (*problem*)."""
+
+    scope: str
+    kind: str
+    id: str
+    digest: str
+    revision: int
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SetChange:
+    """One scope's new set: what it replaces, and what is other in it, as ``kind/id``."""
+
+    scope: str
+    revision: int
+    digest: str
+    replaces: str | None
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+class Published:
+    """What the policy topic says: documents by digest and the newest set, a scope each."""
+
+    __slots__ = ("documents", "end", "sets", "written_ms")
+
+    def __init__(self) -> None:
+        self.documents: dict[tuple[str, str], events.PolicyDocument] = {}
+        self.written_ms: dict[tuple[str, str], int] = {}
+        self.sets: dict[str, events.PolicySet] = {}
+        self.end = 0
+
+    def apply(self, key: bytes, value: bytes | None, timestamp_ms: int) -> None:
+        """Take one record in; what cannot be read is passed over, for here it can only be replaced."""
+        scope, _, rest = key.decode("utf-8", "replace").partition("/")
+        digest = rest.removeprefix("doc/")
+        if value is None:
+            self.documents.pop((scope, digest), None)
+            if rest == "set":
+                self.sets.pop(scope, None)
+            return
+        try:
+            if rest == "set":
+                self.sets[scope] = events.decode_policy_set(value)
+            else:
+                self.documents[scope, digest] = events.decode_policy_document(value)
+                self.written_ms[scope, digest] = timestamp_ms
+        except EnforcerError:
+            return
+
+    def in_force(self, scope: str) -> dict[tuple[str, str], events.PolicyDocument]:
+        """The documents of a scope's newest set, by kind and id."""
+        newest = self.sets.get(scope)
+        named = newest.documents if newest is not None else []
+        found = [self.documents[scope, d] for d in named if (scope, d) in self.documents]
+        return {(document.kind, document.id): document for document in found}
+
+
+async def read_published(broker: Broker, prefix: str) -> Published:
+    """Everything in the policy topic, as of now."""
+    reader = await broker.open_reader(read_committed=True)
+    try:
+        return await _read(reader, f"{prefix}.policies")
+    finally:
+        await reader.close()
+
+
+async def _read(reader: Reader, topic: str) -> Published:
+    published = Published()
+    place = (topic, 0)
+    published.end = (await reader.offsets_end([place]))[place]
+    reader.assign([place])
+    await reader.seek_to_beginning(place)
+    while (reader.position(*place) or 0) < published.end:
+        for records in (await reader.poll(POLL_MS)).values():
+            for record in records:
+                published.apply(record.key or b"", record.value, record.timestamp)
+    return published
+
+
+async def list_documents(broker: Broker, prefix: str) -> list[Listed]:
+    """Every document in force, by scope, kind and id."""
+    published = await read_published(broker, prefix)
+    found: list[Listed] = []
+    for scope, newest in sorted(published.sets.items()):
+        in_force = published.in_force(scope)
+        found.extend(
+            Listed(scope, d.kind, d.id, d.digest, newest.revision)
+            for _, d in sorted(in_force.items())
+        )
+        found.extend(
+            Listed(scope, "?", "?", digest, newest.revision, "the document is not in the topic")
+            for digest in newest.documents
+            if (scope, digest) not in published.documents
+        )
+    return found
+
+
+async def show_document(
+    broker: Broker, prefix: str, document_id: str, *, scope: str | None = None
+) -> events.PolicyDocument:
+    """
+    The document in force with this id.
+
+    Raises: NotFoundError; ConflictError, when several have it and *scope* does not say which.
+    """
+    published = await read_published(broker, prefix)
+    found = [
+        document
+        for in_scope in published.sets
+        if scope in (None, in_scope)
+        for document in published.in_force(in_scope).values()
+        if document.id == document_id
+    ]
+    if not found:
+        raise NotFoundError(
+            f"no document in force has the id `{document_id}`", help="see `enforcer policy list`"
+        )
+    if len(found) > 1:
+        places = ", ".join(f"{d.kind} of {d.scope}" for d in found)
+        raise ConflictError(
+            f"several documents have the id `{document_id}`: {places}",
+            help="say which, with --tenant",
+        )
+    return found[0]
+
+
+async def apply(
+    broker: Broker,
+    prefix: str,
+    documents: Sequence[policy.Document],
+    *,
+    prune: bool = False,
+    author: str = "",
+) -> list[SetChange]:
+    """
+    Put *documents* in force: each replaces the one of its scope, kind and id; the others stay.
+
+    Args:
+        prune: Make the sets of the scopes that occur exactly these documents.
+
+    Returns: One change for each scope that is other now; none where nothing would change.
+    Raises: ConflictError, when somebody else changed policies meanwhile.
+    """
+    by_scope: dict[str, dict[tuple[str, str], events.PolicyDocument]] = {}
+    for document in documents:
+        record = document.to_record()
+        by_scope.setdefault(record.scope, {})[record.kind, record.id] = record
+
+    def wanted(
+        scope: str, now: dict[tuple[str, str], events.PolicyDocument]
+    ) -> dict[tuple[str, str], events.PolicyDocument]:
+        return by_scope[scope] if prune else {**now, **by_scope[scope]}
+
+    return await _change(broker, prefix, list(by_scope), wanted, author=author)
+
+
+async def delete(
+    broker: Broker, prefix: str, document_id: str, *, scope: str | None = None, author: str = ""
+) -> list[SetChange]:
+    """
+    Take the document with this id out of force.
+
+    Raises: NotFoundError, ConflictError as ``show_document``.
+    """
+    gone = await show_document(broker, prefix, document_id, scope=scope)
+
+    def wanted(
+        _: str, now: dict[tuple[str, str], events.PolicyDocument]
+    ) -> dict[tuple[str, str], events.PolicyDocument]:
+        return {name: d for name, d in now.items() if name != (gone.kind, gone.id)}
+
+    return await _change(broker, prefix, [gone.scope], wanted, author=author)
+
+
+async def _change(
+    broker: Broker, prefix: str, scopes: Iterable[str], wanted: object, *, author: str
+) -> list[SetChange]:
+    """Read, change and write under one fence."""
+    assert callable(wanted)
+    ledger = broker.open_ledger(f"{prefix}-policies")
+    reader = await broker.open_reader(read_committed=True)
+    try:
+        # Fenced first, read then: nobody can commit a change between the two.
+        await ledger.start()
+        published = await _read(reader, f"{prefix}.policies")
+        changes: list[SetChange] = []
+        records: list[Outgoing] = []
+        history: list[Outgoing] = []
+        now_ms = int(time.time() * 1000)
+        for scope in sorted(scopes):
+            now = published.in_force(scope)
+            change = _set_change(published, scope, now, wanted(scope, now))
+            if change is None:
+                continue
+            record = events.PolicySet(
+                scope,
+                change.revision,
+                replaces=change.replaces,
+                documents=sorted(d.digest for d in wanted(scope, now).values()),
+                digest=change.digest,
+                author=author,
+                time_us=now_ms * 1000,
+            )
+            for document in wanted(scope, now).values():
+                value = events.encode_policy_document(document)
+                if published.documents.get((scope, document.digest)) is None:
+                    records.append((f"{scope}/doc/{document.digest}".encode(), value, (), None))
+                history.append((document.digest.encode(), value, (), None))
+            value = events.encode_policy_set(record)
+            records.append((f"{scope}/set".encode(), value, (), None))
+            history.append((change.digest.encode(), value, (), None))
+            records.extend(_forgotten(published, scope, record.documents, now_ms))
+            changes.append(change)
+        if changes:
+            await ledger.begin()
+            # History first: no agent decides under a set that is not in it.
+            kept = ledger.send(f"{prefix}.policy-history", 0, history)
+            told = ledger.send(f"{prefix}.policies", 0, records)
+            await kept
+            await told
+            await ledger.commit()
+        return changes
+    except AgentFencedError as error:
+        raise ConflictError(
+            "somebody else is changing policies at this moment",
+            help="look at `enforcer policy list`, then try again",
+        ) from error
+    finally:
+        await reader.close()
+        await ledger.close()
+
+
+def _set_change(
+    published: Published,
+    scope: str,
+    now: dict[tuple[str, str], events.PolicyDocument],
+    then: dict[tuple[str, str], events.PolicyDocument],
+) -> SetChange | None:
+    digest = policy.set_digest(d.digest for d in then.values())
+    newest = published.sets.get(scope)
+    if newest is not None and newest.digest == digest:
+        return None
+    if newest is None and not then:
+        return None
+
+    def names(keys: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+        return tuple(f"{kind}/{document_id}" for kind, document_id in sorted(keys))
+
+    return SetChange(
+        scope=scope,
+        revision=newest.revision + 1 if newest is not None else 1,
+        digest=digest,
+        replaces=newest.digest if newest is not None else None,
+        added=names(then.keys() - now.keys()),
+        changed=names(k for k in then.keys() & now.keys() if then[k].digest != now[k].digest),
+        removed=names(now.keys() - then.keys()),
+    )
+
+
+def _forgotten(
+    published: Published, scope: str, kept: Sequence[str], now_ms: int
+) -> list[Outgoing]:
+    """Tombstones for documents that no set has named for a day: an agent may still be reading the old set."""
+    named = set(kept)
+    return [
+        (f"{scope}/doc/{digest}".encode(), None, (), None)
+        for (in_scope, digest), written_ms in published.written_ms.items()
+        if in_scope == scope and digest not in named and now_ms - written_ms > DAY_MS
+    ]

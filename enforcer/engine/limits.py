@@ -1,0 +1,281 @@
+"""
+Rate limits and budgets: which rows a request needs, and what they say.
+
+The rows follow from the request as it came, so every one is known before evaluation: ``plan`` names them. What
+names a person never becomes part of a key: values under ``user`` and the caller's address are replaced by keyed
+pseudonyms, the same for the same value as long as the key is the same.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import blake2b
+from typing import TYPE_CHECKING, NamedTuple
+
+from enforcer import detect, events, state
+from enforcer.errors import CostExceedsBurstError, EnforcerError
+from enforcer.policy import key_values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from enforcer.policy import BudgetLimit, FactsView, RateLimit, TenantProgram, TenantSettings
+    from enforcer.state import Rows
+
+PSEUDONYM_BYTES = 10
+PERIODS = {1_000_000: "second", 60_000_000: "minute", 3_600_000_000: "hour", 86_400_000_000: "day"}
+US_PER_MS = 1_000
+
+
+class PlannedBudget(NamedTuple):
+    """A budget that applies, its row, and its key as decisions show it."""
+
+    limit: BudgetLimit
+    row: str
+    key: str
+    limit_usd_nano: int
+    until_us: int
+
+
+class PlannedRate(NamedTuple):
+    """A rate limit that applies, and its row."""
+
+    limit: RateLimit
+    row: str
+    quota: state.Quota
+
+
+class Plan(NamedTuple):
+    """Everything about limits that the request alone determines."""
+
+    budgets: tuple[PlannedBudget, ...]
+    rates: tuple[PlannedRate, ...]
+    missing: tuple[events.Reason, ...]
+    errors: tuple[events.RuleError, ...]
+    failed: tuple[events.Reason, ...]
+
+
+NOTHING = Plan((), (), (), (), ())
+
+
+@lru_cache(maxsize=65_536)
+def pseudonym(value: str, key: bytes) -> str:
+    """A keyed pseudonym: equal for equal values, telling nothing without the key."""
+    return blake2b(
+        value.encode("utf-8", "surrogatepass"), key=key, digest_size=PSEUDONYM_BYTES
+    ).hexdigest()
+
+
+def _names_a_person(path: str) -> bool:
+    return path.startswith(("user.", "caller.ip"))
+
+
+def row_values(
+    values: Sequence[str | None], paths: Sequence[str], pseudonym_key: bytes
+) -> list[str | None]:
+    """Key values as they may stand in a row's key."""
+    return [
+        pseudonym(value, pseudonym_key) if value and _names_a_person(path) else value
+        for value, path in zip(values, paths, strict=True)
+    ]
+
+
+def plan(
+    program: TenantProgram,
+    request: events.Request,
+    facts: FactsView,
+    *,
+    account: str,
+    now_us: int,
+    pseudonym_key: bytes,
+) -> Plan:
+    """
+    The limits that apply to *request*, with their rows. Shadow limits are left out.
+
+    Args:
+        program: Of the request's tenant.
+        request: As it came.
+        facts: Its facts, for the guards.
+        account: Whose rows they are.
+        now_us: Event time: it says which window.
+        pseudonym_key: For keys that name a person.
+    """
+    if not program.budgets and not program.rate_limits:
+        return NOTHING
+    found = _Planning(request, facts, now_us, pseudonym_key)
+    zone = program.settings.time_zone
+    budgets: list[PlannedBudget] = []
+    for budget in program.budgets:
+        part = found.key_of(budget)
+        if part is not None:
+            window = state.window(budget.per, zone, now_us)
+            row = state.budget_key(account, budget.policy, budget.id, part, window.name)
+            amount = budget.limit_usd_nano(request) or 0
+            budgets.append(PlannedBudget(budget, row, part, amount, window.end_us))
+    rates: list[PlannedRate] = []
+    for rate in program.rate_limits:
+        part = found.key_of(rate)
+        if part is not None:
+            row = state.rate_key(account, rate.policy, rate.id, part)
+            quota = state.Quota(rate.limit(request), rate.period_us, rate.burst(request))
+            rates.append(PlannedRate(rate, row, quota))
+    return Plan(
+        tuple(budgets), tuple(rates), tuple(found.missing), tuple(found.errors), tuple(found.failed)
+    )
+
+
+class _Planning:
+    """What is found out about one request's limits, one limit at a time."""
+
+    __slots__ = ("_facts", "_now_us", "_pseudonym_key", "_request", "errors", "failed", "missing")
+
+    def __init__(
+        self,
+        request: events.Request,
+        facts: FactsView,
+        now_us: int,
+        pseudonym_key: bytes,
+    ) -> None:
+        self._request = request
+        self._facts = facts
+        self._now_us = now_us
+        self._pseudonym_key = pseudonym_key
+        self.missing: list[events.Reason] = []
+        self.errors: list[events.RuleError] = []
+        self.failed: list[events.Reason] = []
+
+    def key_of(self, limit: BudgetLimit | RateLimit) -> str | None:
+        """The key part of the limit's row, or None where the limit does not apply."""
+        if limit.shadow:
+            return None
+        try:
+            if not limit.guard(self._request, self._facts, self._now_us):
+                return None
+        except EnforcerError as error:
+            # An erring guard of a limit denies: it fails closed.
+            self.errors.append(events.RuleError(limit.policy, limit.id, error.code, error.message))
+            self.failed.append(_reason(limit, "deny", "evaluation_error", error.message))
+            return None
+        if not limit.paths:
+            return ""
+        values = key_values(self._request, limit.paths)
+        if None in values:
+            if limit.on_missing_key == "skip":
+                return None
+            if limit.on_missing_key == "deny":
+                self.missing.append(_reason(limit, "deny", "missing_key", _missing(limit, values)))
+                return None
+        return state.key_part(row_values(values, limit.paths, self._pseudonym_key))
+
+
+def _missing(limit: BudgetLimit | RateLimit, values: Iterable[str | None]) -> str:
+    absent = [p for p, v in zip(limit.paths, values, strict=True) if v is None]
+    return f"the request has no {' and no '.join(absent)}, by which `{limit.id}` counts"
+
+
+def _reason(limit: BudgetLimit | RateLimit, verdict: str, code: str, message: str) -> events.Reason:
+    return events.Reason(limit.policy, limit.id, verdict, code, message)
+
+
+def check_rates(
+    planned: Sequence[PlannedRate], rows: Rows, *, tokens: int, now_us: int, estimate_until_us: int
+) -> tuple[list[events.Reason], list[events.Effect], int | None]:
+    """
+    Compare every rate limit with its bucket.
+
+    Args:
+        tokens: Estimated input and output: what token limits cost.
+        estimate_until_us: Marks units of token limits as estimates, which usage settles.
+
+    Returns: Reasons, the ``take`` effects that book the request, and the longest wait in ms.
+    """
+    reasons: list[events.Reason] = []
+    effects: list[events.Effect] = []
+    wait_ms: int | None = None
+    for limit, row_key, quota in planned:
+        in_tokens = limit.unit == "tokens"
+        cost = tokens if in_tokens else 1
+        verdict = limit.on_exceeded
+        try:
+            wait_us = state.wait_us(rows.get(row_key), quota, cost=cost, now_us=now_us)  # type: ignore[arg-type]
+        except CostExceedsBurstError as error:
+            reasons.append(_reason(limit, verdict, "exceeds_burst", error.message))
+            wait_us = 0
+        if wait_us:
+            if verdict == "deny":
+                wait_ms = max(wait_ms or 0, -(-wait_us // US_PER_MS))
+            what = f"{quota.limit} {limit.unit} per {PERIODS.get(limit.period_us, 'period')}"
+            reasons.append(
+                _reason(limit, verdict, "rate_limited", f"the limit of {what} is reached")
+            )
+        effects.append(
+            events.Effect(
+                "take",
+                row_key,
+                cost,
+                now_us,
+                estimate_until_us if in_tokens else 0,
+                quota.limit,
+                quota.period_us,
+            )
+        )
+    return reasons, effects, wait_ms
+
+
+def check_budgets(
+    planned: Sequence[PlannedBudget], rows: Rows, *, cost_usd_nano: int
+) -> tuple[list[events.Reason], list[events.Effect]]:
+    """Compare every budget with its row: settled + reserved + this within the limit."""
+    reasons: list[events.Reason] = []
+    effects: list[events.Effect] = []
+    for limit, row_key, _, limit_usd_nano, until_us in planned:
+        row = rows.get(row_key)
+        if not state.admits(row, limit_usd_nano, cost_usd_nano):  # type: ignore[arg-type]
+            left = max(state.remaining_usd_nano(row, limit_usd_nano), 0)  # type: ignore[arg-type]
+            reasons.append(
+                _reason(
+                    limit,
+                    limit.on_exceeded,
+                    "budget_exceeded",
+                    f"the budget of {usd(limit_usd_nano)} USD per {limit.per} has {usd(left)} left, "
+                    f"the call may cost {usd(cost_usd_nano)}",
+                )
+            )
+        effects.append(events.Effect("reserve", row_key, cost_usd_nano, 0, until_us))
+    return reasons, effects
+
+
+def views(planned: Sequence[PlannedBudget], rows: Rows) -> list[events.BudgetView]:
+    """The budgets as they stand in *rows* now."""
+    found = []
+    for limit, row_key, key, limit_usd_nano, _ in planned:
+        row = rows.get(row_key)
+        spent, reserved = (row.spent_usd_nano, row.reserved_usd_nano) if row is not None else (0, 0)  # type: ignore[union-attr]
+        found.append(
+            events.BudgetView(limit.policy, limit.id, key, limit_usd_nano, spent, reserved)
+        )
+    return found
+
+
+def with_reserved(before: Sequence[events.BudgetView], amount: int) -> list[events.BudgetView]:
+    """The same budgets after each has reserved *amount* more nano-USD."""
+    return [
+        events.BudgetView(
+            v.policy, v.id, v.key, v.limit_usd_nano, v.spent_usd_nano, v.reserved_usd_nano + amount
+        )
+        for v in before
+    ]
+
+
+def ceiling_rates(settings: TenantSettings) -> detect.pricing.Rates | None:
+    """The price that the tenant assumes for models nobody has a price of; None: they are denied."""
+    ceiling = settings.unknown_model_ceiling_usd_per_mtok_nano
+    if ceiling is None:
+        return None
+    return detect.pricing.Rates(ceiling, ceiling, ceiling, ceiling)
+
+
+def usd(nano: int) -> str:
+    """Nano-USD as people read it: cents, or as many digits as a small amount needs."""
+    digits = 2 if nano >= 1_000_000_000 or nano == 0 else 6
+    return f"{nano / 1_000_000_000:.{digits}f}"

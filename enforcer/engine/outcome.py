@@ -1,0 +1,63 @@
+"""What goes into the engine and what comes out: values, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from enforcer import events
+
+
+class Arrival(NamedTuple):
+    """
+    One input record, and where and when it was taken.
+
+    Attributes:
+        key: The record's key; None where there is no topic (``eval``), then nothing is misrouted.
+        value: Its bytes; None is a tombstone, which no input may hold.
+        source: Its place in both inputs and the policy topic, and its lateness.
+        now_us: Event time of the partition: the largest record time so far.
+        record_us: The record's own time; deadlines count from it.
+        partitions: Partitions of the topic; 0 where there is no topic.
+    """
+
+    key: bytes | None
+    value: bytes | None
+    source: events.Source
+    now_us: int
+    record_us: int
+    partitions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One audit record to come. *effects* are empty for a decision, which carries its own."""
+
+    kind: str
+    account: str
+    payload: bytes
+    notes: tuple[str, ...] = ()
+    effects: tuple[events.Effect, ...] = ()
+
+
+@dataclass(slots=True)
+class Outcome:
+    """
+    What one record leads to. Its effects are applied to the rows already.
+
+    Attributes:
+        value: The decision to tell, encoded; None where there is nobody to tell.
+        decision: The same as a record; None for a redelivery, whose first verdict is told again.
+        entries: For the ledger, in order: expiries, the decision, settlements.
+        dead_letter: The input, when it could not be taken.
+        bypass: What the gateway did without a verdict, when a usage report says so.
+        overrun_usd_nano: What settlements cost above their reservations.
+    """
+
+    value: bytes | None = None
+    decision: events.Decision | None = None
+    entries: list[Entry] = field(default_factory=list)
+    dead_letter: events.DeadLetter | None = None
+    bypass: str | None = None
+    overrun_usd_nano: int = 0

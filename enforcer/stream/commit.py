@@ -1,0 +1,165 @@
+"""
+One commit: five steps, in this order, and why the order is what it is.
+
+Theory of operation
+-------------------
+An agent's truth is its position row. It is written in the same transaction as everything it covers, so after
+any crash a reader of committed records finds the row and all that it says was done, or neither. The table in
+RocksDB is a cache of the changelog: it is written last, and in one batch with the position, so it is never
+ahead of the ledger and never half of it.
+
+1. The interval is cut, and its verdicts are acknowledged. A verdict whose send failed must not be in the ledger
+   as told, and the tail start of step 2 is known only now: the offset after the last of these verdicts. Verdicts
+   told after the cut come later in the partition (one producer, one order), so they are at or above it.
+2. Audit, dead letters, changelogs and position row go into the transaction, and *every* send is awaited: the
+   client commits a transaction whose sends failed.
+3. The group's offsets, for lag tools only. Where they differ from the position row, the row wins.
+4. The transaction is committed.
+5. One WriteBatch: rows, position, and where in the changelogs they end.
+
+What is true if the process dies right there:
+
+* before 4: the transaction is aborted by the next owner (or its timeout). The verdicts told are in ``decisions``
+  at or above the *old* position row's tail start; the takeover reads them and tells nothing else.
+* in 4, outcome unknown: the next owner's InitProducerId ends the transaction one way or the other before
+  it reads, and the position row it then finds is the answer.
+* between 4 and 5: the table is behind the changelog; the takeover restores the difference.
+
+A failed or indefinite step 1 to 4 raises, both producers are destroyed, and the agent takes over from itself. A
+failed step 5 is a ``TableWriteError``: the worker stops, for the next batch would skip these rows for ever.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from enforcer import events
+from enforcer.errors import AgentError
+from enforcer.stream.rows import POSITION_KEY
+from enforcer.stream.topology import INPUTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from enforcer.broker.ports import LedgerProducer, Outgoing
+    from enforcer.store.table import Meta, Table
+    from enforcer.stream.interval import Cut
+
+_POSITION_KEY = POSITION_KEY.encode()
+
+
+class TableWriteError(AgentError):
+    """Step 5 failed: the ledger is ahead of the table, and only a restore may close the gap."""
+
+    code = "table_write"
+
+
+@dataclass(frozen=True, slots=True)
+class CommitTarget:
+    """Where an agent's commits go. *topic* gives a topic's full name."""
+
+    partition: int
+    group_id: str
+    topic: Callable[[str], str]
+    ledger: LedgerProducer
+    table: Table
+    meta: Meta
+    """What the table was written for; its positions are of the last takeover."""
+    positions: dict[str, int]
+    """Changelog (``state``, ``calls``) to the offset up to which the table is whole."""
+
+
+async def commit(target: CommitTarget, cut: Cut, *, now_ms: int) -> None:
+    """
+    Write *cut* to the ledger, then to the table. Sets ``cut.position.tail_start``.
+
+    Args:
+        now_ms: The worker's clock, for the table's age.
+
+    Raises: AgentFencedError, UnavailableError: steps 1 to 4, nothing or everything is committed, the
+    ledger producer is of no use any more. TableWriteError: step 5.
+    """
+    partition, topic, ledger = target.partition, target.topic, target.ledger
+    position = cut.position
+
+    # 1. The verdicts are acknowledged; the tail start follows them.
+    for ack, count in cut.interval.acks:
+        last = await ack + count - 1
+        if not cut.keep_tail_start:
+            position.tail_start = last + 1
+
+    # 2. Everything the position row covers, and the row; every send awaited.
+    position_value = events.encode_position_row(position)
+    await ledger.begin()
+    sends = []
+    if cut.interval.audit:
+        sends.append(ledger.send(topic("audit"), partition, cut.interval.audit))
+    if cut.interval.dead_letters:
+        sends.append(ledger.send(topic("dead-letters"), partition, cut.interval.dead_letters))
+    calls = (
+        ledger.send(topic("calls"), partition, _records(cut.changes.calls))
+        if cut.changes.calls
+        else None
+    )
+    state = ledger.send(
+        topic("state"),
+        partition,
+        [*_records(cut.changes.state), (_POSITION_KEY, position_value, (), None)],
+    )
+    for send in sends:
+        await send
+    calls_end = await calls + len(cut.changes.calls) if calls is not None else None
+    state_end = await state + len(cut.changes.state) + 1
+
+    # 3. For lag tools.
+    await ledger.offsets(
+        target.group_id,
+        {
+            (topic(name), partition): offset
+            for name, offset in zip(
+                INPUTS, (position.request_offset, position.usage_offset), strict=True
+            )
+        },
+    )
+
+    # 4. From here on it has happened.
+    await ledger.commit()
+
+    # 5. The table follows, in one batch.
+    target.positions["state"] = state_end
+    if calls_end is not None:
+        target.positions["calls"] = calls_end
+    try:
+        write_table(
+            target.table,
+            [*cut.changes.state, *cut.changes.calls, (_POSITION_KEY, position_value)],
+            cut.swept,
+            meta=replace(target.meta, positions=dict(target.positions), written_ms=now_ms),
+        )
+    except Exception as error:
+        raise TableWriteError(f"the table of partition {partition} could not be written") from error
+
+
+def _records(changes: list[tuple[bytes, bytes | None]]) -> list[Outgoing]:
+    return [(key, value, (), None) for key, value in changes]
+
+
+def write_table(
+    table: Table,
+    changes: list[tuple[bytes, bytes | None]],
+    deletes: list[bytes],
+    *,
+    meta: Meta,
+) -> None:
+    """
+    Rows, and the changelog offsets up to which they are whole, in one batch.
+
+    Args:
+        changes: In the order of the changelog: of one key, the last counts. None is a tombstone.
+        deletes: Rows that go without a tombstone.
+    """
+    newest = dict(changes)
+    puts = {key: value for key, value in newest.items() if value is not None}
+    removed = [key for key, value in newest.items() if value is None]
+    table.write(puts, [*removed, *deletes], meta=meta)

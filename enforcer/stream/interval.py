@@ -1,0 +1,38 @@
+"""What an agent has told and not yet committed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from enforcer.broker.ports import Outgoing
+    from enforcer.events import PositionRow
+    from enforcer.stream.rows import Changes
+
+
+@dataclass(slots=True)
+class Interval:
+    """The events between two cuts: their verdicts' acknowledgements, ledger records and dead letters."""
+
+    started_s: float
+    events: int = 0
+    acks: list[tuple[Awaitable[int], int]] = field(default_factory=list)
+    """Acknowledgement of a slice's verdicts (the offset of the first) and how many they are."""
+    audit: list[Outgoing] = field(default_factory=list)
+    dead_letters: list[Outgoing] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Cut:
+    """An interval that is closed: everything one commit writes."""
+
+    interval: Interval
+    changes: Changes
+    position: PositionRow
+    keep_tail_start: bool
+    """True while verdicts of the tail are not all redone: the tail start must not pass them."""
+    swept: list[bytes]
+    """Keys of ended rows of ``calls``, to be deleted from the table alone."""

@@ -1,0 +1,232 @@
+"""
+The policy table: every set in force, whole, and the programs compiled from it.
+
+A set comes into force when its record has been read and every document it names is there: one record, so
+there is no half of it. Agents ask for a program between two events and never while deciding one. A record
+that does not check denies its scope's requests (``policy_invalid``): what was in force before is not kept,
+for a restart would not know it, and before and after a restart must be alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import orjson
+import structlog
+
+from enforcer import events, policy
+from enforcer.errors import EnforcerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from enforcer.broker.ports import Broker, Reader, Record
+
+GLOBAL: Final = "*"
+PROGRAMS_MAX: Final = 10_000
+"""Composed programs kept: one a tenant, and tenants nobody knows are made up by callers."""
+
+_log = structlog.get_logger("enforcer.policies")
+
+
+@dataclass(frozen=True, slots=True)
+class SetInForce:
+    """What a scope runs under since *offset*: a program, or why there is none."""
+
+    scope: str
+    digest: str
+    offset: int
+    program: policy.ScopeProgram | None
+    invalid: str = ""
+
+    def payload(self) -> bytes:
+        """The change as the ledger holds it: JSON."""
+        change = {"scope": self.scope, "digest": self.digest, "policy_offset": self.offset}
+        return orjson.dumps(change | ({"invalid": self.invalid} if self.invalid else {}))
+
+
+class PolicyTable:
+    """Fed with the policy topic's records in order. ``offset`` is the next one's."""
+
+    __slots__ = ("_documents", "_in_force", "_pending", "_programs", "offset")
+
+    def __init__(self) -> None:
+        self.offset = 0
+        self._documents: dict[tuple[str, str], policy.Document | None] = {}
+        self._pending: dict[str, tuple[events.PolicySet, int]] = {}
+        self._in_force: dict[str, SetInForce] = {}
+        self._programs: dict[str, policy.TenantProgram] = {}
+
+    def apply(self, offset: int, key: bytes | None, value: bytes | None) -> list[SetInForce]:
+        """
+        Take one record in.
+
+        Returns: The sets that came into force by it, usually none or one.
+        """
+        self.offset = offset + 1
+        scope, _, rest = (key or b"").decode("utf-8", "replace").partition("/")
+        if rest == "set":
+            return self._apply_set(scope, offset, value)
+        kind, _, digest = rest.partition("/")
+        if kind != "doc":
+            _log.warning("policy_record_unknown", offset=offset)
+            return []
+        if value is None:
+            self._documents.pop((scope, digest), None)
+            return []
+        self._documents[scope, digest] = self._read_document(scope, digest, value)
+        pending = self._pending.get(scope)
+        if pending is None:
+            return []
+        return self._try_set(scope, *pending)
+
+    def sets(self) -> list[SetInForce]:
+        """All sets in force, by scope."""
+        return [self._in_force[scope] for scope in sorted(self._in_force)]
+
+    def program(self, tenant: str) -> policy.TenantProgram:
+        """What *tenant*'s requests run under now. Composed once per set, then a dict lookup."""
+        program = self._programs.get(tenant)
+        if program is None:
+            if len(self._programs) >= PROGRAMS_MAX:
+                self._programs.clear()
+            program = self._programs[tenant] = self._compose(tenant)
+        return program
+
+    def _compose(self, tenant: str) -> policy.TenantProgram:
+        everyone = self._in_force.get(GLOBAL)
+        own = self._in_force.get(tenant)
+        invalid = " ".join(s.invalid for s in (everyone, own) if s and s.invalid)
+        return policy.compile_tenant(
+            everyone.program if everyone else None,
+            own.program if own else None,
+            tenant,
+            invalid=invalid,
+        )
+
+    def _read_document(self, scope: str, digest: str, value: bytes) -> policy.Document | None:
+        """The document, or None for one that does not check: its set will be invalid."""
+        try:
+            record = events.decode_policy_document(value)
+            document = policy.Document.from_record(record)
+        except EnforcerError as error:
+            _log.error("policy_document_invalid", scope=scope, digest=digest, code=error.code)
+            return None
+        if document.digest != digest or document.scope != scope:
+            _log.error("policy_document_invalid", scope=scope, digest=digest, code="digest")
+            return None
+        return document
+
+    def _apply_set(self, scope: str, offset: int, value: bytes | None) -> list[SetInForce]:
+        if value is None:
+            self._pending.pop(scope, None)
+            if self._in_force.pop(scope, None) is None:
+                return []
+            self._programs.clear()
+            return [SetInForce(scope, "", offset, None)]
+        try:
+            record = events.decode_policy_set(value)
+        except EnforcerError as error:
+            self._pending.pop(scope, None)
+            return [self._invalid(scope, "", offset, f"the set cannot be read: {error.code}")]
+        return self._try_set(scope, record, offset)
+
+    def _try_set(self, scope: str, record: events.PolicySet, offset: int) -> list[SetInForce]:
+        known = self._documents
+        if any((scope, digest) not in known for digest in record.documents):
+            # Documents are written before their set; a set without them waits, and the old one stays.
+            self._pending[scope] = (record, offset)
+            return []
+        self._pending.pop(scope, None)
+        documents = [known[scope, digest] for digest in record.documents]
+        valid = [document for document in documents if document is not None]
+        if len(valid) < len(documents):
+            return [self._invalid(scope, record.digest, offset, "a document does not check")]
+        try:
+            before = self._in_force.get(scope)
+            program = policy.compile_scope(
+                valid, scope, previous=before.program if before is not None else None
+            )
+        except EnforcerError as error:
+            return [self._invalid(scope, record.digest, offset, f"does not compile: {error.code}")]
+        if program.digest != record.digest:
+            return [self._invalid(scope, record.digest, offset, "the set's digest is another")]
+        return [self._set(SetInForce(scope, record.digest, offset, program))]
+
+    def _invalid(self, scope: str, digest: str, offset: int, why: str) -> SetInForce:
+        _log.error("policy_set_invalid", scope=scope, digest=digest, why=why)
+        return self._set(SetInForce(scope, digest, offset, None, invalid=f"{scope}: {why}"))
+
+    def _set(self, in_force: SetInForce) -> SetInForce:
+        self._in_force[in_force.scope] = in_force
+        self._programs.clear()
+        return in_force
+
+
+class PolicyFollower:
+    """Reads the policy topic into a table for as long as the worker runs."""
+
+    __slots__ = ("_broker", "_changed", "_on_change", "_reader", "_topic", "table")
+
+    def __init__(
+        self, broker: Broker, topic: str, on_change: Callable[[SetInForce], None] | None = None
+    ) -> None:
+        self.table = PolicyTable()
+        self._broker = broker
+        self._topic = topic
+        self._reader: Reader | None = None
+        self._changed = asyncio.Event()
+        self._on_change = on_change
+
+    async def start(self) -> None:
+        """Read everything that is there now; returns when the table is current."""
+        self._reader = reader = await self._broker.open_reader(read_committed=True)
+        reader.assign([(self._topic, 0)])
+        await reader.seek_to_beginning((self._topic, 0))
+        await self.catch_up(await self.end())
+
+    async def end(self) -> int:
+        """The topic's end, asked now."""
+        assert self._reader is not None
+        ends = await self._reader.offsets_end([(self._topic, 0)])
+        return ends[self._topic, 0]
+
+    async def catch_up(self, end: int) -> None:
+        """Read until the table's position has reached *end* (only before ``run``)."""
+        assert self._reader is not None
+        while (self._reader.position(self._topic, 0) or 0) < end:
+            self._take(await self._reader.poll(200))
+        self.table.offset = max(self.table.offset, end)
+
+    async def wait_for(self, offset: int) -> None:
+        """Return once the table's position has reached *offset*; ``run`` must be running."""
+        while self.table.offset < offset:
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def run(self) -> None:
+        """Follow the topic until cancelled."""
+        reader = self._reader
+        assert reader is not None
+        while True:
+            self._take(await reader.poll(500))
+            # Control records and aborted ones move the position and deliver nothing.
+            position = reader.position(self._topic, 0) or 0
+            if position > self.table.offset:
+                self.table.offset = position
+                self._changed.set()
+
+    async def stop(self) -> None:
+        """Stop reading."""
+        if self._reader is not None:
+            await self._reader.close()
+
+    def _take(self, polled: dict[tuple[str, int], list[Record]]) -> None:
+        for records in polled.values():
+            for record in records:
+                for in_force in self.table.apply(record.offset, record.key, record.value):
+                    if self._on_change is not None:
+                        self._on_change(in_force)
+            self._changed.set()

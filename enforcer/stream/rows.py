@@ -1,0 +1,142 @@
+"""
+The rows of one agent: decoded over a table, with what changed since the last cut.
+
+Reads see every change at once, told or not; the table holds only what is committed. ``cut`` encodes the
+changed rows, each once, and hands them to the commit; the fast lane goes on changing rows meanwhile. When a
+commit fails all this is thrown away: the table still is what the ledger says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from enforcer import events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+POSITION_KEY: Final = "p"
+
+_ENCODE: Final[dict[str, Callable[[Any], bytes]]] = {
+    "b": events.encode_budget_row,
+    "r": events.encode_rate_row,
+    "c": events.encode_call_row,
+    "u": events.encode_waiting_usage_row,
+    "p": events.encode_position_row,
+}
+_DECODE: Final[dict[str, Callable[[bytes], Any]]] = {
+    "b": events.decode_budget_row,
+    "r": events.decode_rate_row,
+    "c": events.decode_call_row,
+    "u": events.decode_waiting_usage_row,
+    "p": events.decode_position_row,
+}
+_CALLS: Final = frozenset("cu")
+"""First letters of the rows whose changelog is ``calls``."""
+
+
+class Table(Protocol):
+    """What is read from the store here."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """The committed value."""
+
+
+@dataclass(slots=True)
+class Changes:
+    """
+    What one interval changed: records for both changelogs, and the same for the table.
+
+    A None value is a tombstone. Rows of ``calls`` have none: they carry their end.
+    """
+
+    state: list[tuple[bytes, bytes | None]] = field(default_factory=list)
+    calls: list[tuple[bytes, bytes | None]] = field(default_factory=list)
+
+
+def changelog_of(key: str) -> str:
+    """The topic (without prefix) that a row's changes go to."""
+    return "calls" if key[0] in _CALLS else "state"
+
+
+def decode_row(key: str, value: bytes) -> Any:
+    """A row from its stored bytes, by the first letter of its key."""
+    return _DECODE[key[0]](value)
+
+
+def encode_row(key: str, row: Any) -> bytes:
+    """A row's bytes, by the first letter of its key."""
+    return _ENCODE[key[0]](row)
+
+
+class RowCache:
+    """``state.Rows`` over a table. Not shared between agents, not safe across threads."""
+
+    __slots__ = ("_cached", "_changed", "_max", "_table")
+
+    def __init__(self, table: Table, *, cached_rows_max: int) -> None:
+        self._table = table
+        self._cached: dict[str, Any] = {}
+        self._changed: dict[str, Any] = {}
+        self._max = cached_rows_max
+
+    def get(self, key: str) -> Any:
+        """The row as of now, or None."""
+        row = self._cached.get(key)
+        if row is None and key not in self._cached:
+            value = self._table.get(key.encode())
+            if value is None:
+                return None
+            row = self._cached[key] = _DECODE[key[0]](value)
+        return row
+
+    def put(self, key: str, row: Any) -> None:
+        """Set a row; it belongs to the cache from now on."""
+        self._cached[key] = row
+        self._changed[key] = row
+
+    def delete(self, key: str) -> None:
+        """Remove a row."""
+        self._cached[key] = None
+        self._changed[key] = None
+
+    def forget(self, key: str) -> None:
+        """Drop a row from the cache alone: the table's row goes by other means."""
+        self._cached.pop(key, None)
+
+    def is_changed(self, key: str) -> bool:
+        """Whether the row has a change that no cut has taken."""
+        return key in self._changed
+
+    @property
+    def changed_count(self) -> int:
+        """Rows the next cut will take."""
+        return len(self._changed)
+
+    def cut(self) -> Changes:
+        """Encode what changed since the last cut, and forget that it changed."""
+        changes = Changes()
+        for key, row in self._changed.items():
+            kind = key[0]
+            value = None if row is None else _ENCODE[kind](row)
+            (changes.calls if kind in _CALLS else changes.state).append((key.encode(), value))
+        self._changed = {}
+        return changes
+
+    def settle(self) -> None:
+        """
+        Drop the oldest cached rows above the limit. Only right after a commit, when no cut is under way.
+
+        A row in the cache that is not in the table must stay: rows changed since the cut do.
+        """
+        excess = len(self._cached) - self._max
+        if excess <= 0:
+            return
+        changed = self._changed
+        for key in list(self._cached):
+            if excess <= 0:
+                break
+            if key not in changed:
+                del self._cached[key]
+                excess -= 1
