@@ -61,11 +61,12 @@ def wait_us(row: RateRow | None, quota: Quota, *, cost: int, now_us: int) -> int
     return -(-early // limit) if early > 0 else 0
 
 
-def take(row: RateRow | None, *, limit: int, period_us: int, units: int, now_us: int) -> RateRow:
+def take(row: RateRow | None, quota: Quota, *, units: int, now_us: int) -> RateRow:
     """
     The row after *units* were taken, whether they were there or not: the debt may go past the
     burst.
     """
+    limit, period_us, _ = quota
     assert units >= 0, units
     assert limit > 0, limit
     now = now_us * limit
@@ -73,7 +74,7 @@ def take(row: RateRow | None, *, limit: int, period_us: int, units: int, now_us:
     return RateRow(*divmod(full_at + units * period_us, limit), limit)
 
 
-def give(row: RateRow | None, *, limit: int, period_us: int, units: int, now_us: int) -> RateRow:
+def give(row: RateRow | None, quota: Quota, *, units: int, now_us: int) -> RateRow:
     """
     The row after *units*, once taken, were given back. What does not fit into a full bucket is
     lost.
@@ -81,6 +82,7 @@ def give(row: RateRow | None, *, limit: int, period_us: int, units: int, now_us:
     What is given back may be taken again at once: in any stretch of t us what is taken less what is
     given back is at most burst + t x limit / period.
     """
+    limit, period_us, _ = quota
     assert units >= 0, units
     assert limit > 0, limit
     now = now_us * limit

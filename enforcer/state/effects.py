@@ -71,7 +71,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from enforcer.errors import AgentCorruptedError
 from enforcer.events import Allocation, BudgetRow, CallRow, Effect, RateRow, WaitingUsageRow
 from enforcer.state import buckets
-from enforcer.state.rows import CALL, RATE, WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,6 +80,8 @@ if TYPE_CHECKING:
 
 # Of one call. The newest takes the last one's place: a final report holds all before it.
 WAITING_REPORTS_MAX = 64
+
+CALLS = "cu"  # Tables whose rows expire.
 
 
 class Report(NamedTuple):
@@ -136,7 +137,7 @@ def apply_all(
             _wait(rows, effect, report, queue)
         elif not (skipped and kind == "charge"):
             apply(rows, effect)
-            if queue is not None and effect.row.startswith((CALL, WAITING)):
+            if queue is not None and effect.row[0] in CALLS:
                 _retrack(rows, effect.row, queue)
 
 
@@ -146,17 +147,19 @@ def apply(rows: Rows, effect: Effect) -> None:
 
     Raises: AgentCorruptedError, if a reservation would fall below 0.
     """
-    kind, key = effect.kind, effect.row
-    if kind == "drop":
-        _empty(rows, key)
-    elif key.startswith(CALL):
+    table = effect.row[0]
+    if table == "b":
+        if effect.amount:
+            _budget(rows, effect)
+    elif table == "r":
+        # A limit of 0 admits nothing, so that there is nothing to settle.
+        if effect.amount and effect.limit > 0:
+            _rate(rows, effect)
+    elif table == "c":
         _report(rows, effect)
-    elif not effect.amount:
-        pass
-    elif key.startswith(RATE):
-        _rate(rows, effect)
     else:
-        _budget(rows, effect)
+        assert effect.kind == "drop", effect
+        _empty(rows, effect.row)
 
 
 def split(effects: Sequence[Effect]) -> tuple[list[Group], tuple[Effect, ...]]:
@@ -176,6 +179,8 @@ def split(effects: Sequence[Effect]) -> tuple[list[Group], tuple[Effect, ...]]:
 
 
 def _retrack(rows: Rows, key: str, queue: ExpiryQueue) -> None:
+    if key not in queue:
+        return
     row = rows.get(key)
     if isinstance(row, (CallRow, WaitingUsageRow)):
         queue.track(key, row)
@@ -208,20 +213,12 @@ def _budget(rows: Rows, effect: Effect) -> None:
 
 
 def _rate(rows: Rows, effect: Effect) -> None:
-    row = rows.get(effect.row)
+    key = effect.row
+    row = rows.get(key)
     assert row is None or isinstance(row, RateRow), effect
     change = buckets.take if effect.kind == "take" else buckets.give
-    if effect.limit > 0:  # A limit of 0 admits nothing, so that there is nothing to settle.
-        rows.put(
-            effect.row,
-            change(
-                row,
-                limit=effect.limit,
-                period_us=effect.period_us,
-                units=effect.amount,
-                now_us=effect.at_us,
-            ),
-        )
+    quota = buckets.Quota(effect.limit, effect.period_us)
+    rows.put(key, change(row, quota, units=effect.amount, now_us=effect.at_us))
 
 
 def _open(rows: Rows, effect: Effect, call: CallRow, effects: Sequence[Effect]) -> None:

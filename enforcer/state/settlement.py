@@ -22,7 +22,6 @@ What a call costs is decided here, by these rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from enforcer.events import Allocation, CallRow, Effect, Usage, WaitingUsageRow, read_usage
@@ -46,8 +45,7 @@ REMEMBERED_US = (
 )  # How long usage that was charged without its request stays known.
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """
     What an event changes. Nothing is changed before the effects are applied.
 

@@ -75,16 +75,16 @@ ABSURD = Reading(None, None, "absurd_counts")
 
 def is_absurd(usage: Usage) -> bool:
     """Whether a report's figures cannot be true."""
-    cost = usage.cost_usd_nano
-    if cost is not None and not 0 <= cost <= COST_USD_NANO_MAX:
-        return True
     given, output = usage.input_tokens or 0, usage.output_tokens or 0
     cached, written = usage.cached_tokens or 0, usage.cache_write_tokens or 0
-    reasoning = usage.reasoning_tokens or 0
-    if min(given, output, cached, written, reasoning) < 0:
-        return True
-    return (
-        given > TOKENS_MAX or output > TOKENS_MAX or cached + written > given or reasoning > output
+    return not (
+        0 <= given <= TOKENS_MAX
+        and 0 <= output <= TOKENS_MAX
+        and cached >= 0
+        and written >= 0
+        and cached + written <= given
+        and 0 <= (usage.reasoning_tokens or 0) <= output
+        and 0 <= (usage.cost_usd_nano or 0) <= COST_USD_NANO_MAX
     )
 
 

@@ -40,7 +40,7 @@ def test_a_bucket_never_gives_more_than_burst_plus_rate(arrivals) -> None:
     for gap_us, cost in arrivals:
         now_us += gap_us
         if state.wait_us(row, QUOTA, cost=cost, now_us=now_us) == 0:
-            row = take(row, limit=3, period_us=10, units=cost, now_us=now_us)
+            row = take(row, QUOTA, units=cost, now_us=now_us)
             spent += cost
 
         assert spent <= QUOTA.capacity + Fraction((now_us - start_us) * 3, 10)
@@ -59,10 +59,10 @@ def test_a_bucket_is_exact(arrivals, returns) -> None:
         assert state.available(row, QUOTA, now_us=now_us) == level.__floor__()
         assert wait == max((-((level - cost) * 10 / 3).__floor__()), 0)
         if wait == 0:
-            row = take(row, limit=3, period_us=10, units=cost, now_us=now_us)
+            row = take(row, QUOTA, units=cost, now_us=now_us)
             model.level -= cost
         back = next(given_back, 0)
-        row = give(row, limit=3, period_us=10, units=back, now_us=now_us)
+        row = give(row, QUOTA, units=back, now_us=now_us)
         model.level = min(model.level + back, Fraction(QUOTA.capacity))
         assert 0 <= row.fraction < row.limit
 
@@ -78,20 +78,20 @@ def test_no_wait_is_longer_than_needed(arrivals) -> None:
             assert state.wait_us(row, QUOTA, cost=cost, now_us=now_us + wait) == 0
             assert state.wait_us(row, QUOTA, cost=cost, now_us=now_us + wait - 1) > 0
         else:
-            row = take(row, limit=3, period_us=10, units=cost, now_us=now_us)
+            row = take(row, QUOTA, units=cost, now_us=now_us)
 
 
 def test_time_is_multiplied_by_the_limit_and_no_interval_is_rounded() -> None:
     """LANGUAGE: exact integers (time x limit, no rounded interval): at 100 M a minute, and at 7."""
     minute_us = 60_000_000
     fast = state.Quota(100_000_000, minute_us)
-    row = take(None, limit=fast.limit, period_us=minute_us, units=100_000_000, now_us=0)
+    row = take(None, fast, units=100_000_000, now_us=0)
     assert row == RateRow(minute_us, 0, 100_000_000)
     assert state.available(row, fast, now_us=3) == 5
 
     row = None
     for _ in range(7):
-        row = take(row, limit=7, period_us=minute_us, units=1, now_us=0)
+        row = take(row, state.Quota(7, minute_us), units=1, now_us=0)
     assert row == RateRow(minute_us, 0, 7)
 
 
@@ -121,7 +121,7 @@ def test_a_limit_of_nothing_admits_nothing() -> None:
 
 def test_a_changed_burst_acts_at_once() -> None:
     """The row knows no burst: a smaller one waits, a larger one does not."""
-    row = take(None, limit=3, period_us=10, units=2, now_us=0)
+    row = take(None, QUOTA, units=2, now_us=0)
     assert state.wait_us(row, QUOTA, cost=2, now_us=0) == 0
     assert state.wait_us(row, state.Quota(3, 10, 3), cost=2, now_us=0) > 0
 
@@ -136,8 +136,8 @@ def test_a_changed_limit_acts_at_once_and_never_in_the_callers_favour(
     units, old, new, now_us
 ) -> None:
     """The bucket is full at the same time as before, rounded up to the new unit of time."""
-    row = take(None, limit=old, period_us=10, units=units, now_us=0)
-    turned = take(row, limit=new, period_us=10, units=0, now_us=0)
+    row = take(None, state.Quota(old, 10), units=units, now_us=0)
+    turned = take(row, state.Quota(new, 10), units=0, now_us=0)
     was = row.full_at_us + Fraction(row.fraction, old)
     becomes = turned.full_at_us + Fraction(turned.fraction, new)
 
@@ -148,14 +148,14 @@ def test_a_changed_limit_acts_at_once_and_never_in_the_callers_favour(
 
 def test_a_settlement_may_take_more_than_there_is() -> None:
     """Debt goes past the burst, is shown as less than nothing, and is worked off."""
-    row = take(None, limit=3, period_us=10, units=10, now_us=0)
+    row = take(None, QUOTA, units=10, now_us=0)
     assert state.available(row, QUOTA, now_us=0) == -6
     assert state.available(row, QUOTA, now_us=20) == 0
 
 
 def test_a_full_bucket_says_no_more_than_its_absence() -> None:
     """A row is full when its time has come, fraction included."""
-    row = take(None, limit=3, period_us=10, units=1, now_us=0)
+    row = take(None, QUOTA, units=1, now_us=0)
     assert row == RateRow(3, 1, 3)
     assert not is_full(row, now_us=3)
     assert is_full(row, now_us=4)
