@@ -394,7 +394,7 @@ class KafkaLedger:
 def new_producer(config: BrokerConfig, **more: Any) -> Any:
     """An aiokafka producer as every one of ours is: idempotent, no linger, no compression; not started."""
     arguments: dict[str, Any] = {"retry_backoff_ms": config.retry_backoff_ms, **more}
-    return AIOKafkaProducer(
+    producer = AIOKafkaProducer(
         enable_idempotence=True,
         linger_ms=0,
         compression_type=None,
@@ -403,6 +403,22 @@ def new_producer(config: BrokerConfig, **more: Any) -> Any:
         **config.connection(),
         **arguments,
     )
+    accumulator = producer._message_accumulator  # noqa: SLF001 — client.PRIVATE_NAMES
+    accumulator._pending_batches = _TolerantSet()  # noqa: SLF001 — client.PRIVATE_NAMES
+    return producer
+
+
+class _TolerantSet(set[Any]):
+    """
+    For aiokafka's set of batches under way.
+
+    It takes a batch out when it queues it again, and once more, by ``remove``, when that batch then fails:
+    a KeyError in a callback, which nobody but the event loop sees.
+    """
+
+    def remove(self, element: Any) -> None:
+        """As ``discard``."""
+        self.discard(element)
 
 
 async def know_topics(producer: Any, topics: Sequence[str], timeout_s: float) -> None:
