@@ -7,7 +7,7 @@ from typing import Any, Final
 from enforcer.events.binary import CodecError
 from enforcer.events.generated import DECODERS, ENCODERS
 
-AVRO_MARKER: Final = 0xC3
+AVRO_MARKER: Final = b"\xc3"
 _JSON_STARTS: Final = frozenset(b"{ \t\r\n")
 
 

@@ -1,7 +1,9 @@
 """
-Writes `generated.py` and `generated_json.py` from `schemas/avro`: ``python -m enforcer.events.generate``.
+``python -m enforcer.events.generate`` writes, from `schemas/avro`, `generated.py`,
+`generated_json.py` and the tables of docs/wire.md.
 
-A tidy test holds that the committed files are what this makes.
+A tidy test holds that the committed files are what this makes. Running it imports the package,
+so a name that the generated modules newly offer is generated before it is imported.
 """
 
 from __future__ import annotations
@@ -9,13 +11,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from enforcer.events.generation import avro, classes, schemas
+from enforcer.events.generation import avro, classes, docs, schemas
 from enforcer.events.generation import json_text as json_codecs
 from enforcer.events.generation.schemas import Array, Enum, Map, Record, Type, Union
 from enforcer.events.generation.text import snake
 
 _ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = _ROOT / "schemas" / "avro"
+DOCS = _ROOT / "docs" / "wire.md"
+TOPICS = _ROOT / "topics"
 _MARKER = b"\xc3\x01"
 AVRO_TARGET = Path(__file__).with_name("generated.py")
 JSON_TARGET = Path(__file__).with_name("generated_json.py")
@@ -171,6 +175,11 @@ def json_text(folder: Path = SCHEMAS) -> str:
     return "\n\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
+def docs_text() -> str:
+    """`docs/wire.md`, its tables made anew."""
+    return docs.with_tables(DOCS.read_text(encoding="utf-8"), schemas.load(SCHEMAS), TOPICS)
+
+
 def _registry(all_schemas: tuple[schemas.Schema, ...]) -> list[str]:
     """By fingerprint and by class: what the generic functions look up."""
     types = [f"    {s.fingerprint!r}: {s.record.name}," for s in all_schemas]
@@ -218,6 +227,7 @@ def main() -> int:
     """Write the files; returns the exit code."""
     AVRO_TARGET.write_text(avro_text(), encoding="utf-8")
     JSON_TARGET.write_text(json_text(), encoding="utf-8")
+    DOCS.write_text(docs_text(), encoding="utf-8")
     return 0
 
 

@@ -37,7 +37,7 @@ def read_request(value: bytes) -> Request:
 
     Raises: CodecError (undecodable), RequestError (invalid_request, with the place).
     """
-    if value[:1] == b"\xc3":
+    if value[:1] == AVRO_MARKER:
         request = decode_request(value)
         _check_request(request)
         return request
@@ -52,7 +52,7 @@ def read_usage(value: bytes) -> Usage:
 
     Raises: CodecError (undecodable), RequestError (invalid_request, with the place).
     """
-    if value[:1] == b"\xc3":
+    if value[:1] == AVRO_MARKER:
         usage = decode_usage(value)
         for name in ("request_id", "tenant"):
             if not getattr(usage, name):
@@ -69,7 +69,7 @@ def read_decision(value: bytes) -> Decision | Claim:
 
     Raises: CodecError (undecodable), RequestError (invalid_request, with the place).
     """
-    if value[:1] == b"\xc3":
+    if value[:1] == AVRO_MARKER:
         return decode_claim(value) if value[:10] == _CLAIM_HEAD else decode_decision(value)
     if is_json(value):
         return from_json(Decision, value)
@@ -82,7 +82,7 @@ def peek_identity(value: bytes) -> tuple[str | None, str | None, int | None]:
 
     Of broken JSON, the members before the damage count. Never raises.
     """
-    if value[:1] == b"\xc3":
+    if value[:1] == AVRO_MARKER:
         return _peek_avro(value)
     if is_json(value):
         return _peek_json(value)
@@ -105,10 +105,16 @@ def _check_request(request: Request) -> None:
         raise bad_string("", "llm", "model")
     for index, tool in enumerate(llm.tools):
         _check_json(tool, "llm", "tools", str(index))
-    if llm.tool_choice is not None:
-        _check_json(llm.tool_choice, "llm", "tool_choice")
-    if llm.response_format is not None:
-        _check_json(llm.response_format, "llm", "response_format")
+    llm.tool_choice = _checked_option(llm.tool_choice, "tool_choice")
+    llm.response_format = _checked_option(llm.response_format, "response_format")
+
+
+def _checked_option(text: str | None, name: str) -> str | None:
+    """Valid JSON text or None; null is absent, as it is in the JSON form."""
+    if text is None or text == "null":
+        return None
+    _check_json(text, "llm", name)
+    return text
 
 
 def _check_json(text: str, *names: str) -> None:
@@ -185,6 +191,3 @@ def _skip(text: str, index: int, mark: str) -> int:
         while text[index] in " \t\r\n":
             index += 1
     return index
-
-
-assert AVRO_MARKER == 0xC3, "the first byte is compared as a slice above"

@@ -47,7 +47,7 @@ def test_bytes_are_those_of_fastavro(record):
 
 
 @given(record=RECORDS, junk=st.binary(min_size=1, max_size=4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_every_truncation_and_every_tail_is_an_error(record, junk):
     """No prefix of a record's bytes is a record, nor are the bytes with anything behind them."""
     value = events.encode(record)

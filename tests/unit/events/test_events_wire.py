@@ -110,6 +110,13 @@ def test_json_text_in_avro_requests_may_be_valid():
     assert events.read_request(events.encode(request)) == request
 
 
+def test_null_as_json_text_is_absent():
+    """A choice that is JSON null is none, in Avro as in JSON."""
+    request = events.Request("r", "t", llm=events.Llm("p", "m", tool_choice="null"))
+
+    assert events.read_request(events.encode(request)).llm.tool_choice is None
+
+
 @pytest.mark.parametrize(
     ("value", "identity"),
     [
