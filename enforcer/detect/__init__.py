@@ -8,9 +8,10 @@ has a bound, an unknown price is None, a text too large to read raises ``DetectE
 from __future__ import annotations
 
 from enforcer.detect import facts, pii, pricing, tokens
+from enforcer.detect.cache import FactCache
 from enforcer.detect.digest import DATA_DIGEST
 from enforcer.detect.errors import DetectError
-from enforcer.detect.facts import FactCache, RequestFacts
+from enforcer.detect.facts import RequestFacts
 from enforcer.detect.redaction import Splice, apply_splices, label_of, redact
 from enforcer.detect.text import prompt, text_parts
 from enforcer.detect.tokens import warm

@@ -72,25 +72,48 @@ OVERHEADS: dict[str, Overhead] = {
 
 @dataclass(slots=True)
 class Counted:
-    """Tokens of the vocabulary, tokens of media (already the model's own), and the bound."""
+    """
+    What was counted.
+
+    Attributes:
+        tokens: Of the vocabulary, all in all.
+        message_tokens: Those of them that messages brought, in their template.
+        media_tokens: Already the model's own, beside the others.
+        error_bound: Of the template and of media; the vocabulary has its own.
+    """
 
     tokens: int
+    message_tokens: int
     media_tokens: int
     error_bound: float
 
 
-def input_tokens(llm: Llm, vocabulary: Vocabulary, count: Count) -> Counted:
-    """The input tokens of a call: messages or prompt, template, tools, response schema, media."""
+def input_tokens(
+    llm: Llm, vocabulary: Vocabulary, count: Count, *, beginning: tuple[int, int] = (0, 0)
+) -> Counted:
+    """
+    The input tokens of a call: messages or prompt, template, tools, response schema, media.
+
+    Args:
+        llm: The call.
+        vocabulary: The model's, for its template.
+        count: Tokens of a text in it.
+        beginning: How many leading messages are known, and the tokens that they bring.
+    """
     plain = llm.operation in _PLAIN_OPERATIONS
     overhead = _PLAIN if plain else OVERHEADS[vocabulary.chat]
-    counted = Counted(overhead.reply, 0, overhead.error_bound)
+    known, tokens = beginning
+    counted = Counted(overhead.reply, tokens, 0, overhead.error_bound)
     if llm.prompt:
         counted.tokens += overhead.message + 1 + count(llm.prompt)
+    for message in llm.messages[known:] if known else llm.messages:
+        counted.message_tokens += message_tokens(message, overhead, count)
+    counted.tokens += counted.message_tokens
     for message in llm.messages:
-        counted.tokens += message_tokens(message, overhead, count)
-        if not isinstance(message.content, str):
+        if type(message.content) is not str:
             counted.media_tokens += message_media_tokens(message, llm.model)
-    counted.tokens += fixed_tokens(llm, count)
+    if llm.tools or llm.tool_choice or llm.response_format:
+        counted.tokens += fixed_tokens(llm, count)
     if counted.media_tokens:
         counted.error_bound = max(counted.error_bound, media.ERROR_BOUND)
     if llm.response_format:

@@ -1,19 +1,11 @@
-"""
-The facts of one request: each computed when first asked for, and at most once.
-
-Facts are pure, so they may be cached where verdicts may not: ``FactCache`` keeps the counts of
-single texts, which is where a conversation repeats itself. It holds numbers under keyed
-digests, never text.
-"""
+"""The facts of one request: each computed when first asked for, and at most once."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from enforcer.detect import chat, pii, pricing
-from enforcer.detect.text import prompt, text_parts
+from enforcer.detect.text import message_texts, prompt, text_parts
 from enforcer.detect.tokens import TokenCount, ordinary_tokens, request_count
 from enforcer.detect.vocabulary import vocabulary_of
 from enforcer.events import Facts
@@ -21,68 +13,14 @@ from enforcer.events import Facts
 if TYPE_CHECKING:
     from datetime import date
 
+    from enforcer.detect.cache import CachedFacts, Conversation, FactCache
     from enforcer.events import Request
 
 ASSUMED_OUTPUT_TOKENS = 4096
-CACHE_ENTRIES = 16_384
 # A shorter text is counted in less time than its digest takes.
 CACHED_CHARACTERS_MIN = 192
 _NANO = 1_000_000_000
 _UNSET = object()
-_DIGEST_BYTES = 16
-
-
-class TextFacts:
-    """What is known of one text: tokens by vocabulary and personal data by the kinds looked for."""
-
-    __slots__ = ("pii", "tokens")
-
-    def __init__(self) -> None:
-        self.tokens: dict[str, int] = {}
-        self.pii: dict[frozenset[str], dict[str, int]] = {}
-
-
-class FactCache:
-    """
-    Facts of texts by keyed content digest, least recently used out first.
-
-    Args:
-        key: Secret of this process, 16 to 64 bytes. Without it a digest cannot be matched to a
-            guessed text.
-        entries: How many texts are kept; one takes about 700 bytes.
-    """
-
-    __slots__ = ("_entries", "_hasher", "_rows", "hits", "misses")
-
-    def __init__(self, key: bytes, entries: int = CACHE_ENTRIES) -> None:
-        assert 16 <= len(key) <= 64, "a cache key has 16 to 64 bytes"
-        assert entries > 0, entries
-        # A keyed hasher is prepared once and copied: setting the key up costs a block.
-        self._hasher = blake2b(digest_size=_DIGEST_BYTES, key=key)
-        self._entries = entries
-        self._rows: OrderedDict[bytes, TextFacts] = OrderedDict()
-        self.hits = 0
-        self.misses = 0
-
-    def of(self, text: str) -> TextFacts:
-        """The facts of a text: those known, or empty ones that are kept from now on."""
-        hasher = self._hasher.copy()
-        hasher.update(text.encode("utf-8", "replace"))
-        digest = hasher.digest()
-        rows = self._rows
-        found = rows.get(digest)
-        if found is not None:
-            self.hits += 1
-            rows.move_to_end(digest)
-            return found
-        self.misses += 1
-        found = rows[digest] = TextFacts()
-        if len(rows) > self._entries:
-            rows.popitem(last=False)
-        return found
-
-    def __len__(self) -> int:
-        return len(self._rows)
 
 
 class RequestFacts:
@@ -101,6 +39,7 @@ class RequestFacts:
 
     __slots__ = (
         "_cache",
+        "_conversation",
         "_cost",
         "_day",
         "_kinds",
@@ -133,7 +72,8 @@ class RequestFacts:
         self._tokens: TokenCount | None = None
         self._pii: dict[str, int] | None = None
         self._parts: list[tuple[str, str]] | None = None
-        self._texts: dict[str, TextFacts] = {}
+        self._texts: dict[str, CachedFacts] = {}
+        self._conversation: Conversation | None = None
         self._rates: object = _UNSET
         self._cost: object = _UNSET
 
@@ -230,40 +170,72 @@ class RequestFacts:
         name = vocabulary.name
         if self._cache is None:
             counted = chat.input_tokens(llm, vocabulary, lambda text: ordinary_tokens(text, name))
-        else:
-            counted = chat.input_tokens(llm, vocabulary, lambda text: self._tokens_of(text, name))
+            return request_count(counted, vocabulary)
+        known, before, whole = self._beginning(self._cache)
+        form = (name, llm.operation if llm.operation != "chat" else vocabulary.chat)
+        tokens = None if before is None else before.tokens.get(form)
+        counted = chat.input_tokens(
+            llm,
+            vocabulary,
+            lambda text: self._tokens_of(text, name),
+            beginning=(0, 0) if tokens is None else (known, tokens),
+        )
+        whole.tokens[form] = counted.message_tokens
         return request_count(counted, vocabulary)
 
     def _count_pii(self) -> dict[str, int]:
-        totals: dict[str, int] = {}
-        for _, text in self.text_parts:
+        llm = self._request.llm
+        if self._cache is None:
+            return self._pii_of_all([text for _, text in self.text_parts], {})
+        known, before, whole = self._beginning(self._cache)
+        counts = None if before is None else before.pii.get(self._kinds)
+        new = llm.messages if counts is None else llm.messages[known:]
+        texts = [text for message in new for text in message_texts(message)]
+        totals = whole.pii[self._kinds] = self._pii_of_all(texts, counts or {})
+        return self._pii_of_all([llm.prompt], totals) if llm.prompt else dict(totals)
+
+    def _pii_of_all(self, texts: list[str], before: dict[str, int]) -> dict[str, int]:
+        totals = dict(before)
+        for text in texts:
             for kind, count in self._pii_of(text).items():
                 totals[kind] = totals.get(kind, 0) + count
         return totals
 
-    def _facts_of(self, text: str, cache: FactCache) -> TextFacts:
-        """The text's facts, its digest taken once a request however many facts are asked for."""
+    def _beginning(self, cache: FactCache) -> Conversation:
+        """What is known of the messages, looked up once however many facts are asked for."""
+        if self._conversation is None:
+            self._conversation = cache.of_conversation(self._request.llm.messages)
+        return self._conversation
+
+    def _known_text(self, text: str) -> CachedFacts | None:
+        """
+        The facts of a text by itself, or None where looking it up would only cost.
+
+        Behind a known beginning texts are new; a short one is counted faster than digested.
+        """
+        if self._cache is None or len(text) < CACHED_CHARACTERS_MIN:
+            return None
+        if self._conversation is not None and self._conversation.known:
+            return None
         found = self._texts.get(text)
         if found is None:
-            found = self._texts[text] = cache.of(text)
+            found = self._texts[text] = self._cache.of_text(text)
         return found
 
     def _tokens_of(self, text: str, vocabulary: str) -> int:
-        cache = self._cache
-        if cache is None or len(text) < CACHED_CHARACTERS_MIN:
+        known = self._known_text(text)
+        if known is None:
             return ordinary_tokens(text, vocabulary)
-        known = self._facts_of(text, cache).tokens
-        count = known.get(vocabulary)
+        count = known.tokens.get((vocabulary, ""))
         if count is None:
-            count = known[vocabulary] = ordinary_tokens(text, vocabulary)
+            count = known.tokens[vocabulary, ""] = ordinary_tokens(text, vocabulary)
         return count
 
     def _pii_of(self, text: str) -> dict[str, int]:
-        cache = self._cache
-        if cache is None or len(text) < CACHED_CHARACTERS_MIN:
+        known = self._known_text(text)
+        if known is None:
             return pii.counts(text, self._kinds)
-        known = self._facts_of(text, cache).pii
-        counts = known.get(self._kinds)
+        counts = known.pii.get(self._kinds)
         if counts is None:
-            counts = known[self._kinds] = pii.counts(text, self._kinds)
+            counts = known.pii[self._kinds] = pii.counts(text, self._kinds)
         return counts

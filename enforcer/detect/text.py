@@ -30,6 +30,13 @@ def text_parts(request: Request) -> list[tuple[str, str]]:
     return parts
 
 
+def message_texts(message: Message) -> list[str]:
+    """The texts of one message: its content and the arguments of its tool calls, none empty."""
+    if type(message.content) is str and not message.tool_calls:
+        return [message.content] if message.content else []
+    return [text for _, text in _parts_of(message, "")]
+
+
 def prompt(request: Request) -> str:
     """All text parts joined by newlines: the fact ``llm.prompt``."""
     llm = request.llm

@@ -29,6 +29,9 @@ _MAESTRO_ONLY = 12
 # Twice a digit, its own digits added: from the ASCII digit to the number.
 _LUHN_DOUBLED = bytes(48) + bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)) + bytes(198)
 
+# What a card starts with; the one that starts with 1 is JCB's old 1800.
+_ISSUER_DIGITS = frozenset(b"23456")
+
 # Groupings that cards are printed in, by the lengths of their groups; the longest is tried first.
 _PRINTED = ((4, 4, 4, 4, 3), (4, 4, 4, 4), (4, 4, 4, 1), (4, 6, 5), (4, 6, 4), (4, 4, 5), (4, 4, 4), (6, 13))  # fmt: skip
 _ALONE = tuple((length,) for length in range(_CARD_DIGITS_MIN, _CARD_DIGITS_MAX + 1))
@@ -112,6 +115,10 @@ def _cards_in_run(data: bytes, groups: list[tuple[int, int]]) -> Iterator[Candid
     index = 0
     while index < len(groups):
         used = 1
+        first = groups[index][0]
+        if data[first] not in _ISSUER_DIGITS and not data.startswith(b"18", first):
+            index += 1
+            continue
         for grouping in _GROUPINGS.get(lengths[index], ()):
             if tuple(lengths[index : index + len(grouping)]) == grouping:
                 found = _card(data, groups[index : index + len(grouping)])

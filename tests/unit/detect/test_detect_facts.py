@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from enforcer import detect
 from enforcer.detect import DetectError, FactCache, RequestFacts, pii, pricing, tokens
 from enforcer.detect import facts as module
-from enforcer.events import Facts, Llm, Message, Part, Request
+from enforcer.events import Facts, Llm, Message, Part, Request, ToolCall
 
 DAY = date(2026, 11, 2)
 KEY = b"k" * 16
@@ -156,17 +156,67 @@ def test_a_conversation_hits_the_cache():
         assert facts.input_tokens
         assert facts.pii_counts == {}
     assert cache.hits / (cache.hits + cache.misses) > 0.8
-    assert len(cache) == 40
+    assert len(cache) == 40 + 1
 
 
 def test_one_message_is_not_cached():
     """
-    A prompt of one message, and short texts, are counted without hashing them.
+    A prompt of one message is counted without hashing it: it never came before.
     """
     cache = FactCache(KEY)
     assert RequestFacts(request("word " * 100), day=DAY, cache=cache).input_tokens
-    assert RequestFacts(request("short", "texts"), day=DAY, cache=cache).pii_counts == {}
     assert len(cache) == 0
+
+
+def test_only_what_is_new_is_counted(monkeypatch):
+    """
+    Behind a known beginning only the newest two messages are counted, for every fact.
+    """
+    cache = FactCache(KEY)
+    turns = [f"turn {index} " + "some words of it " * 30 + "a@b.com" for index in range(8)]
+    seen: list[str] = []
+
+    def counting(text, kinds):
+        seen.append(text)
+        return {"email": 1}
+
+    monkeypatch.setattr(pii, "counts", counting)
+    first = RequestFacts(request(*turns[:4]), day=DAY, cache=cache)
+    assert (first.pii_counts, first.input_tokens > 0) == ({"email": 4}, True)
+    del seen[:]
+    second = RequestFacts(request(*turns[:6]), day=DAY, cache=cache)
+    assert second.pii_counts == {"email": 6}
+    assert seen == turns[4:6]
+    again = RequestFacts(request(*turns[:6]), day=DAY, cache=cache)
+    assert again.pii_counts == {"email": 6}
+    assert seen == turns[4:6]
+
+
+def test_conversations_that_differ_share_nothing():
+    """
+    The same characters cut differently into messages, roles, names, parts or calls are different.
+    """
+    cache = FactCache(KEY)
+    part = Part(type="text", text="ab")
+    lists = [
+        [Message(role="user", content="ab"), Message(role="user", content="c")],
+        [Message(role="user", content="a"), Message(role="user", content="bc")],
+        [Message(role="usera", content="b"), Message(role="user", content="c")],
+        [Message(role="user", content="ab", name="c"), Message(role="user", content="")],
+        [Message(role="user", content=[part]), Message(role="user", content="c")],
+        [Message(role="user", content=[part, part]), Message(role="user", content="c")],
+        [
+            Message(role="user", content="ab", tool_calls=[ToolCall(name="c")]),
+            Message(role="user", content=""),
+        ],
+        [
+            Message(role="user", content="ab"),
+            Message(role="user", content="c"),
+            Message(role="user", content=""),
+        ],
+    ]
+    wholes = [cache.of_conversation(messages).whole for messages in lists]
+    assert len({id(whole) for whole in wholes}) == len(lists)
 
 
 def test_the_cache_forgets_what_was_used_longest_ago():
@@ -174,11 +224,11 @@ def test_the_cache_forgets_what_was_used_longest_ago():
     It never holds more than its entries; what was used again stays.
     """
     cache = FactCache(KEY, entries=2)
-    first = cache.of("first")
-    cache.of("second")
-    assert cache.of("first") is first
-    cache.of("third")
-    assert cache.of("first") is first
+    first = cache.of_text("first")
+    cache.of_text("second")
+    assert cache.of_text("first") is first
+    cache.of_text("third")
+    assert cache.of_text("first") is first
     assert len(cache) == 2
     assert (cache.hits, cache.misses) == (2, 3)
 
@@ -192,7 +242,7 @@ def test_the_cache_holds_no_text():
     for cache in (one, other):
         RequestFacts(request(text, text), day=DAY, cache=cache).pii_counts  # noqa: B018 — computes
     assert list(one._rows) != list(other._rows)
-    assert all(len(key) == 16 for key in one._rows)
+    assert all(len(key) == 32 for key in one._rows)
     assert "secret" not in repr([(row.tokens, row.pii) for row in one._rows.values()])
 
 
