@@ -22,9 +22,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import settings
 
 from enforcer.config import Settings
 from enforcer.local import KAFKA_VERSION, Stack, files, ports, probe
+
+# A busy machine makes no law untrue.
+settings.register_profile("enforcer", deadline=None)
+settings.load_profile("enforcer")
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOTSTRAP_VARIABLE = "ENFORCER_TEST_BOOTSTRAP"
@@ -69,12 +74,12 @@ def end_broker(home: Path) -> None:
 
 def local_stack(home: Path) -> Stack:
     """The stack in *home*, with everyone's cache of jars."""
-    settings = Settings.load()
+    known = Settings.load()
     return Stack(
         home,
-        cache=settings.cache,
-        maven_url=settings.maven_url,
-        maven_repository=settings.maven_repository,
+        cache=known.cache,
+        maven_url=known.maven_url,
+        maven_repository=known.maven_repository,
     )
 
 
@@ -149,7 +154,7 @@ def container(home: Path) -> str:
     # Ryuk would end the container with the process that started it; others of this run need it.
     os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"
     (port,) = ports.choose(1)
-    settings = {
+    variables = {
         "KAFKA_NODE_ID": "1",
         "KAFKA_PROCESS_ROLES": "broker,controller",
         "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@localhost:9093",
@@ -164,7 +169,7 @@ def container(home: Path) -> str:
         "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
     }
     started = DockerContainer(f"apache/kafka:{KAFKA_VERSION}").with_bind_ports(9092, port)
-    for name, value in settings.items():
+    for name, value in variables.items():
         started = started.with_env(name, value)
     started.start()
     (home / "container").write_text(started.get_wrapped_container().id)

@@ -100,7 +100,7 @@ def build(arguments: Sequence[str]) -> Callable[..., object]:
 
 def _root(
     context: typer.Context,
-    version: Annotated[  # noqa: FBT002 — a flag is how typer spells an option
+    version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
     ] = False,
 ) -> None:

