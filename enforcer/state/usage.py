@@ -88,13 +88,13 @@ def is_absurd(usage: Usage) -> bool:
     )
 
 
-def read(usage: Usage, called: Model | None, price_of: PriceOf) -> Reading:
+def read(usage: Usage, called: Model, price_of: PriceOf) -> Reading:
     """
     Read a report.
 
     Args:
         usage: The report.
-        called: What the request asked for; None if the request is not known.
+        called: What the request asked for.
         price_of: See ``PriceOf``. Asked for the model that the report names, then for the
             request's.
     """
@@ -119,9 +119,7 @@ def read(usage: Usage, called: Model | None, price_of: PriceOf) -> Reading:
     return Reading(cost, tokens)
 
 
-def _rates(usage: Usage, called: Model | None, price_of: PriceOf) -> Rates | None:
-    if called is None:
-        return None
+def _rates(usage: Usage, called: Model, price_of: PriceOf) -> Rates | None:
     provider, model = usage.provider or called.provider, usage.model or called.model
     rates = price_of(provider, model, called.service_tier, called.time_us)
     if rates is None and (provider, model) != called[:2]:

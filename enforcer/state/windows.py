@@ -133,10 +133,8 @@ def _hour(zone: ZoneInfo, now: datetime) -> Window:
         start = _transition(zone, start, now)
     if (end - US).astimezone(zone).utcoffset() != offset:
         end = _transition(zone, now, end - US)
-    name = wall.isoformat(timespec="hours")
-    if _shown_twice(zone, wall):
-        name += local.isoformat()[-6:] if not offset.seconds % 60 else str(offset)
-    return Window(name, _us(start), _us(end))
+    shown = local if _shown_twice(zone, wall) else wall  # With its offset, or without.
+    return Window(shown.isoformat(timespec="hours"), _us(start), _us(end))
 
 
 def _shown_twice(zone: ZoneInfo, wall: datetime) -> bool:
