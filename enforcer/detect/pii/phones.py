@@ -30,12 +30,12 @@ _EXTENSION = rb"(?:\s?(?:x|ext\.?|extension)\s?\d{1,6})?"
 _RUN = pattern(rb"(?:\+ ?)?\(?\d(?:[ .\-/]{0,2}[()]{0,2}[ .\-]?\d){6,24}" + _EXTENSION)
 
 # What a whole candidate looks like; the indexes name the patterns.
-_NANP, _DATE, _NANP_SPACED = 0, 1, 2
+_NANP, _OTHER_KIND, _NANP_SPACED = 0, 1, 2
 _SHAPES = Words(
     rb"(?:(?:\+|00)?1[ .\-]?)?(?:\(\d{3}\)[ .\-]?|\d{3}[ .\-])\d{3}[ .\-]?\d{4}" + _EXTENSION,
     rb"\(?(?:19|20)\d\d[-./ ](?:0?[1-9]|1[0-2])[-./ ](?:0?[1-9]|[12]\d|3[01])(?:[ .\-]\d.*)?"
     rb"|(?:0?[1-9]|[12]\d|3[01])[-./ ](?:0?[1-9]|[12]\d|3[01])[-./ ](?:19|20)\d\d(?:[ .\-]\d.*)?"
-    rb"|(?:19|20)\d\d ?- ?(?:19|20)\d\d",
+    rb"|(?:19|20)\d\d ?- ?(?:19|20)\d\d|\d{3}-\d{2}-\d{4}",
     rb"(?:\+?1 )?\d{3} \d{3} \d{4}" + _EXTENSION,
     whole=True,
 )
@@ -113,13 +113,13 @@ def _continues(data: bytes, start: int, end: int) -> bool:
 
 
 def _shape(value: bytes, digits: bytes) -> tuple[float, str]:
-    """How much the writing alone says "telephone", and what says it; 0.0 for a date."""
+    """How much the writing alone says "telephone", and what says it; 0.0 for a date or an SSN."""
     if value[:1] == b"+":
         return _international(value)
     if value.isdigit():
         return _plain(digits)
     shapes = _SHAPES.of(value)
-    if _DATE in shapes:
+    if _OTHER_KIND in shapes:
         return 0.0, ""
     if _NANP in shapes:
         return (0.5 if _NANP_SPACED in shapes else 0.65), "North American groups"
