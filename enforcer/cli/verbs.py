@@ -93,7 +93,7 @@ VERBS: tuple[Verb, ...] = (
         "enforcer.cli.policy:app",
         POLICIES,
         "Check policies, and put them in force.",
-        ("enforcer policy check policies/", "enforcer policy apply policies/ --wait"),
+        ("enforcer policy check policies/", "enforcer policy apply policies/"),
     ),
     Verb(
         "eval",

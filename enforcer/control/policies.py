@@ -88,12 +88,24 @@ class Published:
 
 
 async def read_published(broker: Broker, prefix: str) -> Published:
-    """Everything in the policy topic, as of now."""
+    """Everything in the policy topic, as of now. Raises NotFoundError where there is none."""
+    await _check_topics(broker, prefix)
     reader = await broker.open_reader(read_committed=True)
     try:
         return await _read(reader, f"{prefix}.policies")
     finally:
         await reader.close()
+
+
+async def _check_topics(broker: Broker, prefix: str) -> None:
+    wanted = [f"{prefix}.policies", f"{prefix}.policy-history"]
+    found = await broker.describe_topics(wanted)
+    missing = [topic for topic in wanted if topic not in found]
+    if missing:
+        raise NotFoundError(
+            f"the broker has no topic {' and no '.join(missing)}",
+            help="run `enforcer topics apply`",
+        )
 
 
 async def _read(reader: Reader, topic: str) -> Published:
@@ -209,13 +221,14 @@ async def _change(
 ) -> list[SetChange]:
     """Read, change and write under one fence."""
     assert callable(wanted)
+    await _check_topics(broker, prefix)
+    changes: list[SetChange] = []
     ledger = broker.open_ledger(f"{prefix}-policies")
     reader = await broker.open_reader(read_committed=True)
     try:
         # Fenced first, read then: nobody can commit a change between the two.
         await ledger.start()
         published = await _read(reader, f"{prefix}.policies")
-        changes: list[SetChange] = []
         records: list[Outgoing] = []
         history: list[Outgoing] = []
         now_ms = int(time.time() * 1000)
@@ -251,7 +264,6 @@ async def _change(
             await kept
             await told
             await ledger.commit()
-        return changes
     except AgentFencedError as error:
         raise ConflictError(
             "somebody else is changing policies at this moment",
@@ -260,6 +272,7 @@ async def _change(
     finally:
         await reader.close()
         await ledger.close()
+    return changes
 
 
 def _set_change(

@@ -21,7 +21,7 @@ from enforcer.events.edits import apply_edits
 from enforcer.policy.paths import parse_edited
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterator, Sequence
 
     from enforcer.policy import EditSpec, Match
 
@@ -100,74 +100,88 @@ def merge(request: events.Request, matches: Sequence[Match]) -> Merged:
     """
     merged = Merged(request)
     specs = [(index, spec) for index, match in enumerate(matches) for spec in match.edits]
-    for index, spec, value in _resolved(specs):
-        _change(merged, index, spec, value)
+    for index, spec in _resolved(specs):
+        _change(merged, index, spec)
     _redact(merged, [(i, spec) for i, spec in specs if spec.op == "redact"])
     return merged
 
 
-def _resolved(specs: list[tuple[int, EditSpec]]) -> Iterable[tuple[int, EditSpec, Any]]:
-    """What remains of removes, sets and caps after the precedence of kinds, then the appends."""
-    sets: dict[Path, tuple[int, EditSpec]] = {}
-    for index, spec in specs:
-        if spec.op == "set":
-            sets.setdefault(segments(spec.path), (index, spec))
-    for path in sorted(sets, key=len):
-        if any(path[:n] in sets for n in range(1, len(path))):
-            del sets[path]  # A parent beats its children.
+def _resolved(specs: list[tuple[int, EditSpec]]) -> Iterator[tuple[int, EditSpec]]:
+    """What remains of removes, sets and caps after the precedence within each kind, then the appends."""
+    sets = _strongest_sets(specs)
     removed: set[Path] = set()
     for index, spec in specs:
         path = segments(spec.path)
         # A field that is set after it was removed is set; one remove serves for all.
         if spec.op == "remove" and path not in removed and path not in sets:
             removed.add(path)
-            yield index, spec, None
-    for index, spec in sets.values():
-        yield index, spec, spec.value
+            yield index, spec
+    yield from sets.values()
     caps: dict[Path, tuple[int, EditSpec]] = {}
     for index, spec in specs:
         path = segments(spec.path)
         if spec.op == "cap" and (path not in caps or spec.value < caps[path][1].value):
             caps[path] = (index, spec)
-    for index, spec in caps.values():
-        yield index, spec, spec.value
+    yield from caps.values()
+    yield from ((index, spec) for index, spec in specs if spec.op == "append")
+
+
+def _strongest_sets(specs: list[tuple[int, EditSpec]]) -> dict[Path, tuple[int, EditSpec]]:
+    """The first set of each path in canonical order, less those below another's path: a parent beats its children."""
+    sets: dict[Path, tuple[int, EditSpec]] = {}
     for index, spec in specs:
-        if spec.op == "append":
-            yield index, spec, spec.value
+        if spec.op == "set":
+            sets.setdefault(segments(spec.path), (index, spec))
+    return {
+        path: found
+        for path, found in sets.items()
+        if not any(path[:length] in sets for length in range(1, len(path)))
+    }
 
 
-def _change(merged: Merged, index: int, spec: EditSpec, value: Any) -> None:
+def _change(merged: Merged, index: int, spec: EditSpec) -> None:
     """Apply one remove, set, cap or append to the request as edited so far, unless it changes nothing."""
     path = segments(spec.path)
     old = value_at(merged.edited, path)
     where = pointer(path)
     if spec.op == "remove":
-        if old is ABSENT or old in ([], {}):
-            return
-        edit = events.Edit("remove", where)
+        edit = None if old is ABSENT or old in ([], {}) else events.Edit("remove", where)
     elif spec.op == "append":
-        if isinstance(old, list):
-            edit = events.Edit("add", where + "/-", json_text(value))
-        elif old is ABSENT or isinstance(old, str):
-            joined = value if old is ABSENT else f"{old}{value}"
-            if not isinstance(value, str):
-                raise _failed(where, "only text can be appended to a text")
-            edit = events.Edit("add" if old is ABSENT else "replace", where, json_text(joined))
-        else:
-            raise _failed(where, "it is neither a list nor a text")
+        edit = _append(where, old, spec.value)
+    elif (spec.op == "cap" and not _is_above(where, old, spec.value)) or (
+        type(old) is type(spec.value) and old == spec.value
+    ):
+        edit = None
     else:
-        if spec.op == "cap" and old is not ABSENT:
-            if isinstance(old, bool) or not isinstance(old, (int, float)):
-                raise _failed(where, "only a number can be capped")
-            if old <= value:
-                return
-        if old is not ABSENT and type(old) is type(value) and old == value:
-            return
-        edit = events.Edit("add" if old is ABSENT else "replace", where, json_text(value))
+        op = "add" if old is ABSENT else "replace"
+        edit = events.Edit(op, where, json_text(spec.value))
+    if edit is None:
+        return
     merged.edited = apply_edits(merged.edited, [edit])
     merged.operations.append(edit)
     merged.paths.append(where)
     merged.rules.add(index)
+
+
+def _append(where: str, old: Any, value: Any) -> events.Edit:
+    if isinstance(old, list):
+        return events.Edit("add", where + "/-", json_text(value))
+    if old is not ABSENT and not isinstance(old, str):
+        raise _failed(where, "it is neither a list nor a text")
+    if not isinstance(value, str):
+        raise _failed(where, "only text can be appended to a text")
+    if old is ABSENT:
+        return events.Edit("add", where, json_text(value))
+    return events.Edit("replace", where, json_text(str(old) + value))
+
+
+def _is_above(where: str, old: Any, cap: float) -> bool:
+    """Whether *old* must come down to *cap*; an absent number is one without a limit."""
+    if old is ABSENT:
+        return True
+    if isinstance(old, bool) or not isinstance(old, (int, float)):
+        raise _failed(where, "only a number can be capped")
+    return old > cap
 
 
 def _redact(merged: Merged, specs: list[tuple[int, EditSpec]]) -> None:

@@ -24,13 +24,13 @@ from enforcer import __version__, detect, events, state
 from enforcer.engine import limits
 from enforcer.engine.denials import DenialError, deny
 from enforcer.engine.outcome import Arrival, Entry, Outcome
-from enforcer.engine.ruling import Ruling
 from enforcer.engine.verdict import rule_on
 from enforcer.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from enforcer.engine.ruling import Ruling
     from enforcer.policy import TenantProgram
     from enforcer.state import ExpiryQueue, Rows
 
@@ -234,9 +234,7 @@ class Engine:
     def _ruling(self, case: _Case, facts: detect.RequestFacts, failure: Exception | None) -> Ruling:
         """The verdict, or the denial that stands in its place."""
         try:
-            if failure is not None:
-                raise failure
-            self._check_admissible(case)
+            self._check_admissible(case, failure)
             return rule_on(
                 case.program,
                 case.request,
@@ -254,8 +252,10 @@ class Engine:
             return deny("internal_error", f"the request could not be decided ({name})")
 
     @staticmethod
-    def _check_admissible(case: _Case) -> None:
-        """What stands in the way of any evaluation."""
+    def _check_admissible(case: _Case, failure: Exception | None) -> None:
+        """Raise what stands in the way of any evaluation, or went wrong before it."""
+        if failure is not None:
+            raise failure
         if case.program.invalid:
             message = "the policies of this tenant do not check: no request passes"
             raise DenialError("policy_invalid", message)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PSEUDONYM_BYTES = 10
 PERIODS = {1_000_000: "second", 60_000_000: "minute", 3_600_000_000: "hour", 86_400_000_000: "day"}
 US_PER_MS = 1_000
+ESTIMATE = 1  # Marks units that usage settles, until the reservation's expiry takes its place.
 
 
 class PlannedBudget(NamedTuple):
@@ -178,14 +179,16 @@ def _reason(limit: BudgetLimit | RateLimit, verdict: str, code: str, message: st
 
 
 def check_rates(
-    planned: Sequence[PlannedRate], rows: Rows, *, tokens: int, now_us: int, estimate_until_us: int
+    planned: Sequence[PlannedRate], rows: Rows, *, tokens: int, now_us: int
 ) -> tuple[list[events.Reason], list[events.Effect], int | None]:
     """
     Compare every rate limit with its bucket.
 
     Args:
+        planned: The limits and their rows.
+        rows: As they were before this request.
         tokens: Estimated input and output: what token limits cost.
-        estimate_until_us: Marks units of token limits as estimates, which usage settles.
+        now_us: Event time.
 
     Returns: Reasons, the ``take`` effects that book the request, and the longest wait in ms.
     """
@@ -214,7 +217,7 @@ def check_rates(
                 row_key,
                 cost,
                 now_us,
-                estimate_until_us if in_tokens else 0,
+                ESTIMATE if in_tokens else 0,
                 quota.limit,
                 quota.period_us,
             )

@@ -10,6 +10,8 @@ from enforcer import events
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from enforcer.engine.admission import Check
+
 
 @dataclass(slots=True)
 class Ruling:
@@ -38,3 +40,14 @@ class Ruling:
     tokens: int = 0
     reserves: bool = False
     effects: Callable[[int], list[events.Effect]] = lambda _: []
+
+    def take(self, check: Check, counted: events.Facts) -> None:
+        """Take over what the limits found out, and the facts that were counted on the way."""
+        if counted.estimated_cost_usd_nano is None:
+            counted.estimated_cost_usd_nano = check.cost_usd_nano
+        self.facts = counted
+        self.cost_usd_nano = check.cost_usd_nano
+        self.input_usd_nano = check.input_usd_nano
+        self.tokens = check.tokens
+        self.reserves = check.reserves
+        self.retry_after_ms = check.retry_after_ms

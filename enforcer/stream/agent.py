@@ -138,13 +138,13 @@ class Agent:
             self._services.metrics.restored(taken.restored.rows)
             self._log.info(
                 "agent_ready",
-                position=taken.position.request_offset,
-                usage_position=taken.position.usage_offset,
+                offset=taken.position.request_offset,
+                usage_offset=taken.position.usage_offset,
                 sequence=taken.position.next_sequence,
                 restored_rows=taken.restored.rows,
-                cold=taken.restored.cold,
-                told=len(taken.told),
-                takeover_ms=round((time.monotonic() - started_s) * 1000),
+                reason=taken.restored.cold,
+                decisions=len(taken.told),
+                took_ms=round((time.monotonic() - started_s) * 1000),
             )
             if self.state == "taking_over":
                 self._become("deciding")
@@ -173,7 +173,7 @@ class Agent:
         self._become("resetting")
         self._resets += 1
         code = error.code if isinstance(error, EnforcerError) else type(error).__name__
-        self._log.error("agent_reset", code=code, error=str(error), resets=self._resets)
+        self._log.error("agent_reset", code=code, error=str(error), attempt=self._resets)
         self._services.metrics.commit_failed()
         if self._release.is_set() or self._resets > self._config.takeovers_in_a_row_max:
             self._become("released" if self._release.is_set() else "failed")
@@ -484,7 +484,7 @@ class Agent:
             )
         ahead_ms = head.timestamp - self._services.now_ms()
         if ahead_ms > self._config.future_timestamp_ms_max:
-            self._log.error("record_from_the_future", offset=head.offset, ahead_ms=ahead_ms)
+            self._log.error("record_from_the_future", offset=head.offset, ms=ahead_ms)
             return False
         return True
 

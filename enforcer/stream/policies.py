@@ -156,7 +156,7 @@ class PolicyTable:
         return [self._set(SetInForce(scope, record.digest, offset, program))]
 
     def _invalid(self, scope: str, digest: str, offset: int, why: str) -> SetInForce:
-        _log.error("policy_set_invalid", scope=scope, digest=digest, why=why)
+        _log.error("policy_set_invalid", scope=scope, digest=digest, reason=why)
         return self._set(SetInForce(scope, digest, offset, None, invalid=f"{scope}: {why}"))
 
     def _set(self, in_force: SetInForce) -> SetInForce:

@@ -138,7 +138,7 @@ async def _restore(
     cold = why_cold(stored, identity, bounds=bounds, now_ms=now_ms, age_ms_max=age_ms_max)
     if cold is not None:
         if cold != "new":
-            _log.warning("table_wiped", partition=partitions["state"][1], why=cold)
+            _log.warning("table_wiped", partition=partitions["state"][1], reason=cold)
         table.wipe()
         stored = None
     starts = {n: stored.positions.get(n, 0) if stored else bounds[n][0] for n in CHANGELOGS}

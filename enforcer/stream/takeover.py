@@ -57,7 +57,7 @@ class Taken:
     tail_lost: bool
 
 
-async def take_over(
+async def take_over(  # noqa: PLR0913 — each is one thing a takeover needs of its worker
     broker: Broker,
     table: Table,
     *,
@@ -107,7 +107,7 @@ async def take_over(
         )
     for name, offset in zip(INPUTS, (position.request_offset, position.usage_offset), strict=True):
         if offset < begins[name]:
-            _log.error("input_lost", partition=partition, topic=name, lost=begins[name] - offset)
+            _log.error("input_lost", partition=partition, topic=name, records=begins[name] - offset)
 
     # 4 is the caller's: it seeks the inputs to this position when it assigns them.
 

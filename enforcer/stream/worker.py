@@ -296,7 +296,7 @@ class Worker:
             scope=in_force.scope,
             digest=in_force.digest,
             offset=in_force.offset,
-            valid=not in_force.invalid,
+            reason=in_force.invalid or None,
         )
         for agent in self._agents.values():
             agent.policy_changed(in_force)
