@@ -173,7 +173,10 @@ def encode_map(entries: dict[str, T], write: Callable[[T], bytes]) -> bytes:
         return b"\x00"
     parts = [LONGS[count] if count < SHORT else encode_long(count)]
     for key in sorted(entries):
-        parts += (encode_string(key), write(entries[key]))
+        data = key.encode()
+        length = len(data)
+        head = LONGS[length] if length < SHORT else encode_long(length)
+        parts += (head, data, write(entries[key]))
     parts.append(b"\x00")
     return b"".join(parts)
 

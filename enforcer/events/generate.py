@@ -133,8 +133,11 @@ def avro_text(folder: Path = SCHEMAS) -> str:
         for type_ in _types(all_records)
         if isinstance(type_, Union) and type_.optional is None
     ]
+    called = avro.called_records(all_schemas)
     for record in all_records:
-        parts += [avro.writer(record), avro.reader(record)]
+        # The others stand in one place each and are written and read there.
+        if record.name in called:
+            parts += [avro.writer(record), avro.reader(record)]
         if record.name == "Request":
             parts.append(avro.content_writer(record))
     parts += [avro.public_codecs(schema) for schema in all_schemas]

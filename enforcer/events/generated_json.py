@@ -644,7 +644,13 @@ def read_edit(d: Any) -> Edit:
     if type(v) is not str:
         raise wrong('a string', v, 'path')
     r.path = v
-    r.value = read_json(d['value']) if 'value' in d else None
+    r.value = None
+    if 'value' in d:
+        v = d['value']
+        try:
+            r.value = read_json(v)
+        except RequestError as error:
+            raise inside('value', error) from None
     v = get('start')
     if v is None:
         r.start = None

@@ -1,5 +1,6 @@
 """What is generated is what the generator makes, and what was released stays readable."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -56,6 +57,16 @@ def test_every_truncation_of_a_golden_record_is_an_error(example):
     for end in range(len(value)):
         with pytest.raises(events.CodecError):
             events.decode(value[:end])
+
+
+@pytest.mark.parametrize("example", [name for name in EXAMPLES if name.endswith(".full")])
+def test_every_damaged_byte_of_a_golden_record_is_harmless(example):
+    """Each byte on record, replaced, gives a record or a CodecError."""
+    value = bytes.fromhex((GOLDEN / f"{example}.avro.hex").read_text())
+    for place in range(10, len(value)):
+        for byte in (0x01, 0x05, 0x80, 0xFF):
+            with contextlib.suppress(events.CodecError):
+                events.decode(value[:place] + bytes((byte,)) + value[place + 1 :])
 
 
 @pytest.mark.parametrize("example", [name for name in EXAMPLES if name.endswith(".full")])

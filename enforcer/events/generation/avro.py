@@ -70,6 +70,30 @@ def enum_tables(enums: list[Enum]) -> list[str]:
     return lines
 
 
+def called_records(all_schemas: tuple[Schema, ...]) -> set[str]:
+    """The records that need functions: roots, and those in lists, maps and unions."""
+    found = {schema.record.name for schema in all_schemas}
+
+    def visit(type_: Type, *, inline: bool) -> None:
+        match type_:
+            case Record(name, fields, _):
+                if not inline:
+                    found.add(name)
+                for field in fields:
+                    visit(field.type, inline=True)
+            case Array(inner) | Map(inner):
+                visit(inner, inline=False)
+            case Union(branches):
+                for branch in branches:
+                    visit(branch, inline=False)
+            case _:
+                pass
+
+    for schema in all_schemas:
+        visit(schema.record, inline=False)
+    return found
+
+
 def head_name(schema: Schema) -> str:
     """The constant that holds marker and fingerprint of a schema."""
     return f"_{schema.file.upper()}_HEAD"

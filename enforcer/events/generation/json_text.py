@@ -94,7 +94,12 @@ def reader(record: Record) -> list[str]:
 def _read_field(record: Record, field: Field) -> Iterator[str]:
     name, target = json_name(field), f"r.{field.name}"
     if (record.name, field.name) in _NULL_IS_A_VALUE:
-        yield f"{target} = read_json(d[{name!r}]) if {name!r} in d else None"
+        yield f"{target} = None"
+        yield f"if {name!r} in d:"
+        yield f"    v = d[{name!r}]"
+        assert isinstance(field.type, Union)
+        assert field.type.optional is not None
+        yield from indent(_read(field.type.optional, target, name))
         return
     yield f"v = get({name!r})"
     optional = field.type.optional if isinstance(field.type, Union) else None

@@ -35,7 +35,7 @@ def oracle_bytes(record):
 
 
 @given(record=RECORDS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_bytes_are_those_of_fastavro(record):
     """Any record's body is what fastavro writes, and both read it back to equal values."""
     value = events.encode(record)
@@ -47,7 +47,7 @@ def test_bytes_are_those_of_fastavro(record):
 
 
 @given(record=RECORDS, junk=st.binary(min_size=1, max_size=4))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_every_truncation_and_every_tail_is_an_error(record, junk):
     """No prefix of a record's bytes is a record, nor are the bytes with anything behind them."""
     value = events.encode(record)
@@ -60,7 +60,7 @@ def test_every_truncation_and_every_tail_is_an_error(record, junk):
 
 
 @given(record=RECORDS, data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_damaged_bytes_decode_or_are_a_codec_error(record, data):
     """Bytes with flipped bits decode to something or raise CodecError; nothing else happens."""
     value = bytearray(events.encode(record))
@@ -75,7 +75,7 @@ def test_damaged_bytes_decode_or_are_a_codec_error(record, data):
 
 
 @given(body=st.binary(max_size=60), head=st.sampled_from(sorted(events.FINGERPRINTS)))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_arbitrary_bodies_decode_or_are_a_codec_error(body, head):
     """Any bytes behind a known fingerprint decode or raise CodecError."""
     with contextlib.suppress(CodecError):

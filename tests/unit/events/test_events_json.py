@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from enforcer import events
 from enforcer.errors import RequestError
-from enforcer.events.json_values import parse, read_usd, write_usd
+from enforcer.events.generation.json_text import json_name
+from enforcer.events.json_values import dump, parse, read_usd, write_usd
 
 ANY = st.one_of(*map(instances, RECORDS))
 LEAST = {"id": "r", "tenant": "t", "llm": {"provider": "p", "model": "m"}}
@@ -399,3 +400,43 @@ def test_raw_is_no_part_of_equality_or_bytes():
     assert events.encode(request) == events.encode(plain)
     assert events.decode(events.encode(request)).raw is None
     assert "extra" not in repr(request)
+
+
+FIELDS = [(record, field) for record in RECORDS for field in record.fields]
+
+
+@pytest.mark.parametrize(
+    ("record", "field"), FIELDS, ids=lambda value: getattr(value, "name", None)
+)
+@given(data=st.data())
+@settings(max_examples=2, deadline=None)
+def test_each_field_is_checked(record, field, data):
+    """Whatever the field, a value of no JSON type is refused at its place; null as the schema says."""
+    document = events.to_json(data.draw(instances(record)))
+    cls = getattr(events, record.name)
+    name = json_name(field)
+    with pytest.raises(RequestError) as caught:
+        events.from_json(cls, {**document, name: {1, 2}})
+    assert caught.value.place == f"/{name}"
+    null = {**document, name: None}
+    nullable = field.default is not None
+    if nullable:
+        expected = "null" if (record.name, field.name) == ("Edit", "value") else None
+        found = getattr(events.from_json(cls, null), field.name)
+        assert found == expected or field.default not in ("null", None)
+    else:
+        with pytest.raises(RequestError):
+            events.from_json(cls, null)
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
+def test_each_record_is_an_object(record):
+    """A record's JSON is an object and nothing else."""
+    with pytest.raises(RequestError, match="expected an object, found a list"):
+        events.from_json(getattr(events, record.name), b"[]")
+
+
+def test_only_decimals_are_dumped_beyond_json():
+    """A value that JSON has no form for cannot be written by mistake."""
+    with pytest.raises(TypeError):
+        dump({"a": object()})

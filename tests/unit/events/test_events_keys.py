@@ -89,7 +89,7 @@ def test_decision_ids_are_stable():
 
 
 @given(request_=REQUEST, attempt=st.integers(1, 9), deadline_ms=st.none() | st.integers(0, 9000))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_content_is_the_same_for_a_repeat(request_, attempt, deadline_ms):
     """Attempt and deadline do not count, nor does the form; the request stays as it was."""
     before = copy.deepcopy(request_)
