@@ -12,7 +12,7 @@ from enforcer.detect.cache import FactCache
 from enforcer.detect.digest import DATA_DIGEST
 from enforcer.detect.errors import DetectError
 from enforcer.detect.facts import RequestFacts
-from enforcer.detect.redaction import Splice, apply_splices, label_of, redact
+from enforcer.detect.redaction import Splice, apply_splices, label_of, redact, redact_by
 from enforcer.detect.text import prompt, text_parts
 from enforcer.detect.tokens import warm
 
@@ -29,6 +29,7 @@ __all__ = [
     "pricing",
     "prompt",
     "redact",
+    "redact_by",
     "text_parts",
     "tokens",
     "warm",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from enforcer.detect import pii
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Style = Literal["label", "remove"]
 
@@ -64,23 +64,33 @@ def redact(
         many to be listed or if redaction does not come to rest.
     Raises: DetectError, as ``pii.scan``: nothing is redacted that was not read.
     """
-    asked = frozenset(kinds)
+    return redact_by(text, dict.fromkeys(kinds, style), at=at, scan_bytes_max=scan_bytes_max)
+
+
+def redact_by(
+    text: str,
+    styles: Mapping[str, Style],
+    *,
+    at: float = pii.CONFIDENCE_DEFAULT,
+    scan_bytes_max: int = pii.SCAN_BYTES_MAX,
+) -> list[Splice]:
+    """As ``redact``, each kind in its own style; where kinds overlap, ``remove`` is the stricter."""
+    asked = frozenset(styles)
     findings = pii.scan(text, asked, at=at, scan_bytes_max=scan_bytes_max)
     if not findings:
         return []
     if findings.truncated:
-        return _whole(text, min(findings.truncated), style)
-    splices = _merged([(f.start, f.end, f.kind) for f in findings], style)
+        return [Splice(0, len(text), _replacement(min(findings.truncated), styles))]
+    ranges = [(f.start, f.end, f.kind) for f in findings]
     for _ in range(_ROUNDS_MAX):
+        splices = _merged(ranges, styles)
         left = apply_splices(text, splices)
         # Labels make a text longer, so the second scan must not be the one that errs.
-        again = pii.scan(left, asked, at=at, scan_bytes_max=scan_bytes_max + 8 * len(left))
+        again = pii.scan(left, asked, at=at, scan_bytes_max=scan_bytes_max + 4 * len(left))
         if not again:
             return splices
-        ranges = [(s.start, s.end, _kind_of(s, findings)) for s in splices]
         ranges += [(*_original_range(f.start, f.end, splices), f.kind) for f in again]
-        splices = _merged(ranges, style)
-    return _whole(text, findings[0].kind, style)
+    return [Splice(0, len(text), _replacement(findings[0].kind, styles))]
 
 
 def apply_splices(text: str, splices: Sequence[Splice]) -> str:
@@ -94,26 +104,22 @@ def apply_splices(text: str, splices: Sequence[Splice]) -> str:
     return "".join(pieces)
 
 
-def _whole(text: str, kind: str, style: Style) -> list[Splice]:
-    return [Splice(0, len(text), label_of(kind) if style == "label" else "")]
+def _replacement(kind: str, styles: Mapping[str, Style]) -> str:
+    return "" if styles[kind] == "remove" else label_of(kind)
 
 
-def _merged(ranges: list[tuple[int, int, str]], style: Style) -> list[Splice]:
-    """One splice for each run of overlapping ranges, named by the kind that starts it."""
+def _merged(ranges: list[tuple[int, int, str]], styles: Mapping[str, Style]) -> list[Splice]:
+    """One splice for each run of overlapping ranges: empty if one of its kinds is to be removed."""
     splices: list[Splice] = []
     for start, end, kind in sorted(ranges):
+        replacement = _replacement(kind, styles)
         if splices and start < splices[-1].end:
             last = splices[-1]
-            splices[-1] = Splice(last.start, max(last.end, end), last.text)
+            kept = last.text if replacement else ""
+            splices[-1] = Splice(last.start, max(last.end, end), kept)
         else:
-            splices.append(Splice(start, end, label_of(kind) if style == "label" else ""))
+            splices.append(Splice(start, end, replacement))
     return splices
-
-
-def _kind_of(splice: Splice, findings: Sequence[pii.Finding]) -> str:
-    return next(
-        (f.kind for f in findings if splice.start <= f.start < splice.end), findings[0].kind
-    )
 
 
 def _original_range(start: int, end: int, splices: Sequence[Splice]) -> tuple[int, int]:

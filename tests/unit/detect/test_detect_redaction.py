@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from enforcer.detect import DetectError, Splice, apply_splices, label_of, pii, redact
+from enforcer.detect import DetectError, Splice, apply_splices, label_of, pii, redact, redact_by
 
 ALL = frozenset(pii.KINDS)
 CARD = "4111 " + "1111 " * 2 + "1111"
@@ -97,6 +97,27 @@ def test_a_text_too_large_errs():
     """
     with pytest.raises(DetectError):
         redact("a@b.com " * 100, ["email"], scan_bytes_max=100)
+
+
+def test_each_kind_has_its_style():
+    """
+    One kind is removed and another labelled in one text; what overlaps both is removed.
+    """
+    text = "mail a@b.com, call 541-714-1388"
+    splices = redact_by(text, {"email": "remove", "phone": "label"})
+    assert apply_splices(text, splices) == "mail , call [PHONE_REDACTED]"
+
+
+@given(
+    st.lists(PIECES, max_size=14).map("".join),
+    st.dictionaries(st.sampled_from(pii.KINDS), STYLES, min_size=1),
+)
+@settings(max_examples=300, deadline=None)
+def test_no_finding_is_left_in_mixed_styles(text, styles):
+    """
+    Removing one kind beside a label of another joins no two halves to a finding.
+    """
+    assert pii.scan(apply_splices(text, redact_by(text, styles)), frozenset(styles)) == []
 
 
 @given(st.lists(PIECES, max_size=14).map("".join), KINDS, STYLES)
