@@ -73,6 +73,8 @@ _TIME_BYTES: Final = 8
 
 def encode_long(value: int) -> bytes:
     """Any int64 as a zigzag varint. Raises: CodecError, outside int64."""
+    if 8192 <= value < 1 << 27:
+        return _MORE[value << 1 & 0x3FFF] + _LAST[value >> 13]
     if (data := _encoded_lately.get(value)) is not None:
         return data
     if not _INT64_MIN <= value <= _INT64_MAX:
