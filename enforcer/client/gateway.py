@@ -68,6 +68,7 @@ class Gateway:
         self.gateway_id = gateway_id or uuid.uuid4().hex
         self._broker_or_bootstrap = broker
         self._header = self.gateway_id.encode()
+        self._gateway = ("gateway", self._header)
         self._requests = f"{prefix}.requests"
         self._usage = f"{prefix}.usage"
         self._decisions = f"{prefix}.decisions"
@@ -128,7 +129,7 @@ class Gateway:
             tenants=self._tenants,
             take=self._take,
         )
-        self._sender = Sender(broker, (self._requests, self._usage))
+        self._sender = Sender(broker, (self._requests, self._usage), self._refused)
         try:
             await self._follower.start()
             await self._sender.start()
@@ -233,10 +234,8 @@ class Gateway:
         settings = self._tenants.settings(call.key[0])
         call.on_timeout = settings.on_timeout
         call.account, call.partition = self._account(call.key[0], team, settings.account_by)
-        headers = (("gateway", self._header), ("traceparent", trace.encode()))
-        call.parcel = Parcel(
-            (call.account, value, headers, None), refused=lambda error: self._fail(call, error)
-        )
+        headers = (self._gateway, ("traceparent", trace.encode()))
+        call.parcel = Parcel((call.account, value, headers, None), call=call.key)
         call.future = self._loop.create_future()
         call.timer = self._loop.call_later(deadline_s, self._expire, call)
         self._calls[call.key] = call
@@ -291,6 +290,11 @@ class Gateway:
             self._close_call(call, None)
             if not call.future.done():
                 call.future.set_exception(error)
+
+    def _refused(self, parcel: Parcel, error: EnforcerError) -> None:
+        call = self._calls.get(parcel.call) if parcel.call is not None else None
+        if call is not None and call.parcel is parcel:
+            self._fail(call, error)
 
     def _expire(self, call: Call) -> None:
         """The deadline has passed: do what the tenant says, and say that it was done without a verdict."""
@@ -367,9 +371,7 @@ class Gateway:
         if len(reports) >= REPORTS_MAX:
             raise UnavailableError(f"{REPORTS_MAX} usage reports wait", code="backlog")
         value = events.encode_usage(usage)
-        headers = (("gateway", self._header),)
-        parcel = Parcel((account, value, headers, None), repeatable=usage.final)
-        parcel.refused = lambda _: setattr(parcel, "wanted", False)
+        parcel = Parcel((account, value, (self._gateway,), None), repeatable=usage.final)
         reports.append(parcel)
         self._stats.usage_reports += 1
         self._sender.put(self._usage, partition, parcel)

@@ -21,6 +21,7 @@ from enforcer.errors import AuthError, ConfigError, EnforcerError, NotFoundError
 
 if TYPE_CHECKING:
     from enforcer.broker.ports import Broker, Outgoing, Partition, Producer
+    from enforcer.client.calls import Key
 
 _RETRY_S: Final = 0.01
 _BACKOFF_FIRST_S: Final = 0.1
@@ -28,7 +29,8 @@ _BACKOFF_LAST_S: Final = 2.0
 
 _log = structlog.get_logger("enforcer.client")
 
-Refused = Callable[[EnforcerError], None]
+Refused = Callable[["Parcel", EnforcerError], None]
+"""Told of every parcel that the broker will never take."""
 
 
 class Parcel:
@@ -36,17 +38,18 @@ class Parcel:
     One record on its way.
 
     ``wanted`` is cleared by whoever no longer needs it sent; ``acknowledged`` is set by the sender.
-    ``repeatable`` is whether it may be sent again when its fate is unknown.
+    ``repeatable`` is whether it may be sent again when its fate is unknown. ``call`` names the call that
+    waits for it; it is no reference, so that call and parcel make no cycle for the collector.
     """
 
-    __slots__ = ("acknowledged", "record", "refused", "repeatable", "wanted")
+    __slots__ = ("acknowledged", "call", "record", "repeatable", "wanted")
 
     def __init__(
-        self, record: Outgoing, *, repeatable: bool = True, refused: Refused | None = None
+        self, record: Outgoing, *, repeatable: bool = True, call: Key | None = None
     ) -> None:
         self.record = record
         self.repeatable = repeatable
-        self.refused = refused
+        self.call = call
         self.wanted = True
         self.acknowledged = False
 
@@ -54,8 +57,9 @@ class Parcel:
 class Sender:
     """The way out of a gateway. Bounded by its callers: calls in flight, and reports not acknowledged."""
 
-    def __init__(self, broker: Broker, topics: tuple[str, ...]) -> None:
+    def __init__(self, broker: Broker, topics: tuple[str, ...], refused: Refused) -> None:
         self._broker = broker
+        self._refused = refused
         self._topics = topics
         self._producer: Producer | None = None
         self._outbox: dict[Partition, list[Parcel]] = {}
@@ -132,8 +136,8 @@ class Sender:
             return
         if isinstance(error, EnforcerError) and _is_refusal(error):
             for parcel in parcels:
-                if parcel.refused is not None:
-                    parcel.refused(error)
+                parcel.wanted = False
+                self._refused(parcel, error)
             return
         again = [parcel for parcel in parcels if parcel.wanted and parcel.repeatable]
         self._outbox[place] = again + self._outbox.get(place, [])
