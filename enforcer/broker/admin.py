@@ -263,6 +263,16 @@ class Admin:
                 raise translated(error(*message), f"create topic {name}")
         await self._leaders_known([topic.name for topic in topics])
 
+    async def delete(self, topics: Sequence[str]) -> None:
+        """Delete *topics*, those of them that exist."""
+        if not topics:
+            return
+        answer = await self._asked(self._client.delete_topics(list(topics)), "delete topics")
+        for name, error_code in answer.topic_error_codes:
+            error = kafka_errors.for_code(error_code)
+            if error not in {kafka_errors.NoError, kafka_errors.UnknownTopicOrPartitionError}:
+                raise translated(error(name), f"delete topic {name}")
+
     async def alter(self, changes: Mapping[str, Mapping[str, str | None]]) -> None:
         """Set or unset single settings."""
         if not changes:

@@ -91,6 +91,10 @@ class KafkaBroker:
         """See ``ports.Broker``."""
         await self._started.create(topics)
 
+    async def delete_topics(self, topics: Sequence[str]) -> None:
+        """See ``ports.Broker``."""
+        await self._started.delete(topics)
+
     async def alter_topic_configs(self, changes: Mapping[str, Mapping[str, str | None]]) -> None:
         """See ``ports.Broker``."""
         await self._started.alter(changes)

@@ -281,6 +281,9 @@ class Broker(Protocol):
     async def create_topics(self, topics: Sequence[NewTopicSpec]) -> None:
         """Create, and wait until every leader is known. One that exists is left as it is."""
 
+    async def delete_topics(self, topics: Sequence[str]) -> None:
+        """Delete them, records and all; for a moment more they may be described. One that is not there is ignored."""
+
     async def alter_topic_configs(self, changes: Mapping[str, Mapping[str, str | None]]) -> None:
         """Set (or with None: unset) single settings of topics; others stay as they are."""
 
