@@ -124,3 +124,16 @@ def test_a_row_ends_a_dedup_window_after_its_reservation() -> None:
         call.time_us + TTL_US,
         call.time_us + TTL_US + DEDUP_US,
     )
+
+
+def test_a_call_without_budgets_is_known_until_it_would_expire() -> None:
+    """It holds nothing, and is not in the queue; its time runs all the same, and ends on time."""
+    desk = Desk()
+    desk.request(budgets=())
+    for _ in range(4):
+        desk.now_us += TTL_US - 1
+        desk.report(usage(final=False))
+    desk.now_us += TTL_US - 1
+    assert desk.request(budgets=()) == "redelivery"
+    desk.now_us += 1
+    assert desk.request(budgets=()) == "allow"

@@ -1,7 +1,7 @@
 """Usage reports and expiry."""
 
 import pytest
-from state_desk import DAY, DEDUP_US, TOKENS, TTL_US, WINDOW_END_US, Desk, usage
+from state_desk import DAY, DEDUP_US, TOKENS, TTL_US, WINDOW_END_US, Desk, price_of, usage
 
 from enforcer import state
 from enforcer.events import BudgetRow
@@ -428,3 +428,18 @@ def test_a_lost_call_leaks_no_reservation() -> None:
         state.apply(desk.rows, effect)
     assert desk.rows.get(DAY) == BudgetRow(140, 60, WINDOW_END_US)
     assert state.leaked(desk.rows.items()) == ()
+
+
+def test_a_renewal_never_shortens(desk) -> None:
+    """A tenant that shortens reservation_ttl does not cut off the calls that are open."""
+    before = desk.call()
+    found = state.settle(
+        desk.rows,
+        usage(final=False),
+        call_key="c/acme/r1/1",
+        now_us=desk.now_us + 1,
+        reservation_ttl_us=1,
+        price_of=price_of,
+    )
+    state.apply_all(desk.rows, found.effects, queue=desk.queue)
+    assert (desk.call().expires_us, desk.call().end_us) == (before.expires_us, before.end_us)
