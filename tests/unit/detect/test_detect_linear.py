@@ -49,7 +49,7 @@ def seconds(text: str, kinds: frozenset[str]) -> float:
 )
 def test_a_hostile_text_takes_linear_time(kind, unit):
     """
-    Four times the text takes four times the time, not sixteen, and 1 MiB takes less than a second.
+    Four times the text takes four times the time, not sixteen, and nothing near a second.
     """
     kinds = frozenset({kind})
     size = 32 * KIB
@@ -57,7 +57,8 @@ def test_a_hostile_text_takes_linear_time(kind, unit):
     short = seconds((unit * size)[:size], kinds)
     long = seconds((unit * size)[: 4 * size], kinds)
     assert long < 8 * short + 0.01
-    assert long < 0.125
+    # Far above what it takes (docs/detectors.md has figures): coverage makes Python five times slower.
+    assert long < 1.0
 
 
 def test_a_clean_mebibyte_is_quick():
