@@ -15,16 +15,19 @@ from enforcer.detect.facts import RequestFacts
 from enforcer.detect.redaction import Splice, apply_splices, label_of, redact, redact_by
 from enforcer.detect.text import prompt, text_parts
 from enforcer.detect.tokens import warm
+from enforcer.detect.usage import NormalUsage, normal_usage
 
 __all__ = [
     "DATA_DIGEST",
     "DetectError",
     "FactCache",
+    "NormalUsage",
     "RequestFacts",
     "Splice",
     "apply_splices",
     "facts",
     "label_of",
+    "normal_usage",
     "pii",
     "pricing",
     "prompt",
