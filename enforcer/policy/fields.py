@@ -247,7 +247,7 @@ def resolve(text: str, *, existing: bool = False) -> Field:
         path = parse_path(text, loose=existing)
     except PathError as error:
         raise FieldError("ENF0405", str(error), help=error.help) from None
-    if existing and path[0] == "metadata" and len(path) > 1:
+    if existing and path[0] == "metadata":
         path = ("attributes", *path[1:])
     found = _dynamic(path) or _declared(path)
     if found is not None:

@@ -12,20 +12,6 @@ import re
 from typing import Any
 
 ABSENT = object()
-DECLARED = {
-    "": {
-        "id", "tenant", "attempt", "phase", "deadline_ms", "parent_id", "part", "final",
-        "conversation_id",
-    },
-    "user": {"id", "roles", "permissions", "email", "region"},
-    "team": {"id", "name", "tier"},
-    "project": {"id", "name", "environment"},
-    "caller": {"kind", "ip"},
-    "llm": {
-        "provider", "model", "operation", "max_tokens", "temperature", "n", "stream", "messages",
-        "prompt", "reasoning_effort", "service_tier",
-    },
-}  # fmt: skip
 DEFAULTS = {
     "attempt": 1, "phase": "request", "user.roles": [], "user.permissions": [], "llm.operation": "chat",
     "llm.n": 1, "llm.stream": False, "llm.messages": [],
@@ -57,9 +43,8 @@ def read(path: str, request: dict, facts: dict) -> Any:
     first, *rest = steps(path)
     if first == "pii":
         return facts["pii.counts"].get(rest[1], 0)
-    value = request if first != "raw" else request
-    walk = rest if first == "raw" else [first, *rest]
-    for step in walk:
+    value: Any = request
+    for step in rest if first == "raw" else [first, *rest]:
         is_there = (isinstance(value, dict) and step in value) or (
             isinstance(value, list) and isinstance(step, int) and step < len(value)
         )
@@ -91,7 +76,7 @@ def equal(left: Any, right: Any) -> bool:
     return left == right
 
 
-def compare(name: str, value: Any, literal: Any) -> bool:
+def compare(name: str, value: Any, literal: Any) -> bool:  # noqa: C901 — one law after another
     """One operator. Raises Error where the law says so."""
     if name in NEGATED:
         return not compare(NEGATED[name], value, literal)

@@ -45,9 +45,7 @@ TEXT = st.sampled_from(TEXTS)
 NUMBER = st.sampled_from(NUMBERS)
 SCALAR = st.sampled_from(ANYTHING)
 NAME = st.sampled_from([text for text in TEXTS if text])
-LITERAL = st.one_of(
-    SCALAR, st.lists(TEXT, max_size=2), st.dictionaries(TEXT, SCALAR, max_size=2)
-)
+LITERAL = st.one_of(SCALAR, st.lists(TEXT, max_size=2), st.dictionaries(TEXT, SCALAR, max_size=2))
 LITERALS = st.lists(SCALAR, max_size=4)
 EVERY_FIELD = [*STRING_FIELDS, *NUMBER_FIELDS, *LIST_FIELDS, *OPEN_FIELDS]
 
@@ -61,9 +59,7 @@ COMPARISONS = st.one_of(
     comparison(OPEN_FIELDS[:6], ORDERINGS, st.one_of(TEXT, NUMBER)),
     comparison(OPEN_FIELDS[:7], ["contains", "not_contains"], SCALAR),
     comparison([*STRING_FIELDS, *OPEN_FIELDS], ["matches"], st.sampled_from(PATTERNS)),
-    st.fixed_dictionaries(
-        {"operator": st.just("exists"), "field": st.sampled_from(EVERY_FIELD)}
-    ),
+    st.fixed_dictionaries({"operator": st.just("exists"), "field": st.sampled_from(EVERY_FIELD)}),
 )
 
 
@@ -78,36 +74,81 @@ def _logical(children: st.SearchStrategy[dict]) -> st.SearchStrategy[dict]:
 
 
 CONDITIONS = st.recursive(COMPARISONS, _logical, max_leaves=8)
-PHASES = st.sampled_from([["request"], ["response"], ["request", "response"]])
-EDITS = [{"set": "llm.model", "value": "small"}]
-RULES = st.fixed_dictionaries(
+
+# Terms that are true, false and errors about equally often, over few fields: how they join is tested with
+# these, what a single comparison says with the table of all operators, values and literals.
+TERMS = st.recursive(
+    st.sampled_from(
+        [
+            {"operator": "gt", "field": "attributes.x", "value": 1},
+            {"operator": "lte", "field": "attributes.x", "value": 1},
+            {"operator": "contains", "field": "attributes.y", "value": "a"},
+            {"operator": "eq", "field": "llm.model", "value": "a"},
+            {"operator": "in", "field": "llm.model", "value": ["a", "b"]},
+            {"operator": "eq", "field": "project.environment", "value": "prod"},
+            {"operator": "ne", "field": "project.environment", "value": "prod"},
+            {"operator": "gt", "field": "llm.input_tokens", "value": 0},
+            {"operator": "contains", "field": "pii.types", "value": "email"},
+        ]
+    ),
+    _logical,
+    max_leaves=6,
+)
+TERM_REQUESTS = st.fixed_dictionaries(
     {
-        "id": st.sampled_from(["r1", "r2", "r3", "r4", "r5"]),
-        "then": st.sampled_from(
-            ["deny", "warn", "allow", {"verdict": "modify", "edits": EDITS}]
+        "id": st.just("r"),
+        "tenant": st.just("acme"),
+        "llm": st.fixed_dictionaries(
+            {"provider": st.just("a"), "model": st.sampled_from(["a", "b", "ab"])}
         ),
     },
     optional={
-        "condition": CONDITIONS,
-        "code": st.sampled_from(["C-1", "C-2"]),
-        "enabled": st.booleans(),
-        "phases": PHASES,
+        "project": st.just({"environment": "prod"}),
+        "phase": st.sampled_from(["request", "request", "response"]),
+        "attributes": st.fixed_dictionaries(
+            {}, optional={"x": st.sampled_from([0, 2, "a"]), "y": st.sampled_from(["a", "b", 1])}
+        ),
     },
 )
+PHASES = st.sampled_from([["request"], ["response"], ["request", "response"]])
+EDITS = [{"set": "llm.model", "value": "small"}]
+
+
+def rules(conditions: st.SearchStrategy[dict]) -> st.SearchStrategy[dict]:
+    """Rules over *conditions*."""
+    return st.fixed_dictionaries(
+        {
+            "id": st.sampled_from(["r1", "r2", "r3", "r4", "r5"]),
+            "then": st.sampled_from(
+                ["deny", "warn", "allow", {"verdict": "modify", "edits": EDITS}]
+            ),
+        },
+        optional={
+            "condition": conditions,
+            "code": st.sampled_from(["C-1", "C-2"]),
+            "enabled": st.booleans(),
+            "phases": PHASES,
+        },
+    )
 
 
 @st.composite
-def policies(draw: st.DrawFn, *, names: tuple[str, ...] = ("p1", "p2", "p3", "p4")) -> list[dict]:
-    """Up to four policies with ids of their own."""
+def policies(draw: st.DrawFn, conditions: st.SearchStrategy[dict]) -> list[dict]:
+    """Up to four policies with ids of their own, over *conditions*."""
+    names = ("p1", "p2", "p3", "p4")
     found = []
     for name in draw(st.lists(st.sampled_from(names), unique=True, max_size=len(names))):
         spec = draw(
             st.fixed_dictionaries(
-                {"rules": st.lists(RULES, max_size=4, unique_by=lambda rule: rule["id"])},
+                {
+                    "rules": st.lists(
+                        rules(conditions), max_size=4, unique_by=lambda rule: rule["id"]
+                    )
+                },
                 optional={
                     "priority": st.integers(-1, 2),
-                    "match": CONDITIONS,
-                    "unless": CONDITIONS,
+                    "match": conditions,
+                    "unless": conditions,
                     "on_error": st.sampled_from(["deny", "skip"]),
                     "enabled": st.just(True),
                     "phases": PHASES,
@@ -207,15 +248,20 @@ FACTS = st.builds(
 )
 
 
+def load_one(condition: dict) -> policy.Loaded:
+    """A policy of one rule with *condition*, loaded."""
+    rules_ = [{"id": "r", "then": "warn", "condition": condition}]
+    text = json.dumps(document("p", {"rules": rules_}))
+    return policy.load([("policy.json", text)])
+
+
 def program(documents: list[dict], tenant: str = "acme") -> policy.TenantProgram:
     """The compiled program of documents that must load."""
     loaded = policy.load([("policies.json", json.dumps(documents))])
     assert not loaded.has_errors, [str(finding) for finding in loaded.findings]
     scopes = {each.scope for each in loaded.documents}
     global_ = policy.compile_scope(loaded.documents, "*") if "*" in scopes else None
-    return policy.compile_tenant(
-        global_, policy.compile_scope(loaded.documents, tenant), tenant
-    )
+    return policy.compile_tenant(global_, policy.compile_scope(loaded.documents, tenant), tenant)
 
 
 def request(data: dict) -> events.Request:
