@@ -122,7 +122,7 @@ class Engine:
             message = f"this partition does not hold the account `{account}`"
             return self._conclude(case, deny("misrouted", message))
         keys = state.call_keys(account, request.id, request.attempt)
-        case.content = events.content_digest(request)
+        case.content = events.content_digest(request, arrival.value or b"")
         facts = self._facts(program, request, arrival.now_us)
         case.plan, failure = self._plan(program, request, facts, account, arrival.now_us)
         reads = [*keys, state.waiting_key_of(keys[0]), *(b.row for b in case.plan.budgets)]
@@ -180,7 +180,7 @@ class Engine:
         request = self._read(arrival)
         program = program_of(request.tenant)
         case = _Case(arrival, program, request, told.account, rows, queue, outcome, opened.row)
-        case.content = events.content_digest(request)
+        case.content = events.content_digest(request, arrival.value or b"")
         self._enter(case, told, value, list(own))
         return outcome
 

@@ -110,19 +110,24 @@ def plan(
         part = found.key_of(budget)
         if part is not None:
             window = state.window(budget.per, zone, now_us)
-            row = state.budget_key(account, budget.policy, budget.id, part, window.name)
+            row = state.budget_key(account, _name(budget), budget.id, part, window.name)
             amount = budget.limit_usd_nano(request) or 0
             budgets.append(PlannedBudget(budget, row, part, amount, window.end_us))
     rates: list[PlannedRate] = []
     for rate in program.rate_limits:
         part = found.key_of(rate)
         if part is not None:
-            row = state.rate_key(account, rate.policy, rate.id, part)
+            row = state.rate_key(account, _name(rate), rate.id, part)
             quota = state.Quota(rate.limit(request), rate.period_us, rate.burst(request))
             rates.append(PlannedRate(rate, row, quota))
     return Plan(
         tuple(budgets), tuple(rates), tuple(found.missing), tuple(found.errors), tuple(found.failed)
     )
+
+
+def _name(limit: BudgetLimit | RateLimit) -> str:
+    """The policy as row keys name it: a tenant's own and everybody's of the same id have rows of their own."""
+    return f"*{limit.policy}" if limit.code.scope == "*" else limit.policy
 
 
 class _Planning:
