@@ -9,22 +9,45 @@ import pytest
 from enforcer import events
 from enforcer.broker import BrokerConfig, KafkaBroker, NewTopicSpec
 from enforcer.client import Gateway
+from enforcer.config import Settings
 from enforcer.errors import NotFoundError
+from enforcer.local import Stack
 
 PARTITIONS = 4
 TOPICS = {"requests": PARTITIONS, "usage": PARTITIONS, "decisions": PARTITIONS, "policies": 1}
 
 
-@pytest.fixture
-async def broker(bootstrap, prefix):
+async def started(bootstrap, prefix):
     """A started broker with a gateway's topics."""
     broker = KafkaBroker(BrokerConfig(bootstrap=bootstrap, prefix=prefix))
     await broker.start()
     await broker.create_topics(
         [NewTopicSpec(f"{prefix}.{name}", count, 1) for name, count in TOPICS.items()]
     )
+    return broker
+
+
+@pytest.fixture
+async def broker(bootstrap, prefix):
+    """The run's broker, with topics of this test's own."""
+    broker = await started(bootstrap, prefix)
     yield broker
     await broker.stop()
+
+
+@pytest.fixture
+def own_stack(tmp_path):
+    """A Kafka of this test's own, that it may stop."""
+    settings = Settings.load()
+    stack = Stack(
+        tmp_path,
+        cache=settings.cache,
+        maven_url=settings.maven_url,
+        maven_repository=settings.maven_repository,
+        train=False,
+    )
+    yield stack
+    stack.stop()
 
 
 class Answers:
@@ -180,3 +203,25 @@ async def test_a_gateway_by_address_needs_its_topics(bootstrap, prefix):
     with pytest.raises(NotFoundError):
         async with Gateway(bootstrap, prefix=prefix):
             pass
+
+
+@pytest.mark.broker
+async def test_a_gateway_survives_the_brokers_absence(own_stack, prefix):
+    """While the broker is away calls end by their deadlines; once it is back, the same gateway works."""
+    where = (await asyncio.to_thread(own_stack.start)).bootstrap
+    broker = await started(where, prefix)
+    async with Answers(broker, prefix), Gateway(broker, prefix=prefix) as gateway:
+        assert (await gateway.decide(request("before"), 10_000)).verdict == "allow"
+        await asyncio.to_thread(own_stack.stop)
+        begun = time.monotonic()
+        away = await asyncio.gather(*(gateway.decide(request(f"away-{n}"), 300) for n in range(50)))
+        assert {outcome.acted for outcome in away} == {"timeout_deny"}
+        assert time.monotonic() - begun < 5
+        assert (await asyncio.to_thread(own_stack.start)).bootstrap == where
+        async with asyncio.timeout(60):
+            number = 0
+            while (await gateway.decide(request(f"after-{number}"), 2000)).by_timeout:
+                number += 1
+        late = [gateway.decide(request(f"more-{n}"), 20_000) for n in range(200)]
+        assert {outcome.verdict for outcome in await asyncio.gather(*late)} == {"allow"}
+    await broker.stop()
