@@ -29,6 +29,12 @@ _FILE_ENDINGS = frozenset(
 _UNSPACED_THEN_ASCII = pattern(
     rb"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}]([!-~]+)$"
 )
+# A name and an equals sign before an address: email=a@b.com, author='a@b.com'.
+_ASSIGNED = pattern(rb"[A-Za-z_]+=")
+_COMMON_ENDINGS = frozenset(
+    b"com net org edu gov io co de uk fr eu info us ca nl it es ch at be se no dk pl".split()
+)
+_NO_LOCAL_END = frozenset(b".'&/=!#$^*{}~")
 _MENTION_EDGE = b".'&/=!#$^*{}~-"
 
 _IPV4 = pattern(rb"(?:\d{1,3}\.){3}\d{1,3}")
@@ -38,7 +44,7 @@ _IPV6 = pattern(
 )
 _VERSION_CONTEXT = Words(
     rb"version\s*$|\bver\.?\s*$|\brelease\s*$|\bv\s*$|\bbuild\s*$|\brev(?:ision)?\s*$|[=~^<>]=\s*$"
-    rb"|\bsection\s*$|\bchapter\s*$|\bclause\s*$|\boid\s*$|\bfirmware\s*$|\bupgrade(?:d)? to\s*$"
+    rb"|\bsection\s*$|\xc2\xa7\s*$|\bchapter\s*$|\bclause\s*$|\boid\s*$|\bfirmware\s*$|\bupgrade(?:d)? to\s*$"
 )
 _IP_CONTEXT = Words(
     rb"\bip\b|\bipv[46]\b|address|host|server|ping|client|remote|subnet|gateway|peer|login|from"
@@ -49,20 +55,34 @@ def _find_emails(data: bytes) -> Iterator[Candidate]:
     for match in _EMAIL.finditer(data):
         start, end = match.span()
         at = data.index(b"@", start)
-        # Punctuation around an address is the sentence's, not the address's.
-        while start < at and data[start] in _MENTION_EDGE:
-            start += 1
-        if start == at:
+        start = _local_start(data, start, at)
+        if start == at or data[at - 1] in _NO_LOCAL_END:
             continue
-        start = _after_unspaced(data, start, at)
-        domain = data[at + 1 : end]
-        labels = domain.split(b".")
-        if labels[-1].lower() in _FILE_ENDINGS or all(label.isdigit() for label in labels[:-1]):
+        labels = data[at + 1 : end].split(b".")
+        ending = labels[-1].lower()
+        if ending in _FILE_ENDINGS or all(label.isdigit() for label in labels[:-1]):
             continue
         if word_after(data, end):
             yield Candidate(start, end, 0.7, "shape, joined to what follows")
+        elif (
+            ending not in _COMMON_ENDINGS
+            and data[end : end + 1] == b"-"
+            and word_after(data, end + 1)
+        ):
+            # The last label goes on behind a hyphen: sd_IN@devanagari.UTF-8 is a locale.
+            yield Candidate(start, end, 0.35, "shape, joined to what follows")
         else:
             yield Candidate(start, end, 0.95, "shape")
+
+
+def _local_start(data: bytes, start: int, at: int) -> int:
+    """Where the local part starts: punctuation before it is the sentence's or the code's."""
+    assigned = _ASSIGNED.match(data[start:at])
+    if assigned is not None:
+        start += assigned.end()
+    while start < at and data[start] in _MENTION_EDGE:
+        start += 1
+    return _after_unspaced(data, start, at)
 
 
 def _after_unspaced(data: bytes, start: int, at: int) -> int:
@@ -97,8 +117,8 @@ def _find_ipv4(data: bytes) -> Iterator[Candidate]:
             yield Candidate(start, end, 0.2, "reads as a version")
         elif _IP_CONTEXT.around(data, start, end):
             yield Candidate(start, end, 0.95, "range of every octet, context word")
-        elif all(len(octet) == 1 for octet in octets) and octets[0] in (b"0", b"1", b"2", b"3"):
-            yield Candidate(start, end, 0.5, "range of every octet, short")
+        elif all(len(octet) == 1 for octet in octets) and octets[0] < b"4" and len(set(octets)) > 1:
+            yield Candidate(start, end, 0.45, "range of every octet, short")
         else:
             yield Candidate(start, end, 0.8, "range of every octet")
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _DIGITS_MIN = 7
 _DIGITS_MAX = 15
 _EXTENSION = rb"(?:\s?(?:x|ext\.?|extension)\s?\d{1,6})?"
-_RUN = pattern(rb"(?:\+ ?)?\(?\d(?:[ .\-/]{0,2}[()]{0,2}[ .\-]?\d){6,24}" + _EXTENSION)
+_RUN = pattern(rb"\+?\(?\d(?:[ .\-/]{0,2}[()]{0,2}[ .\-]?\d){6,24}" + _EXTENSION)
 
 # What a whole candidate looks like; the indexes name the patterns.
 _NANP, _OTHER_KIND, _NANP_SPACED = 0, 1, 2
@@ -134,6 +134,9 @@ def _shape(value: bytes, digits: bytes) -> tuple[float, str]:
 
 
 def _international(value: bytes) -> tuple[float, str]:
+    groups = value.translate(_TO_SPACES).split()
+    if len(groups) > 1 and len(groups[-1]) == 1:
+        return 0.0, ""  # A decimal with its sign.
     text = value.decode("ascii").replace("(0)", "")
     try:
         number = phonenumbers.parse(text, None)
