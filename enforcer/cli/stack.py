@@ -86,7 +86,6 @@ def progress_shown() -> Iterator[Progress]:
         return
     from rich.progress import (  # noqa: PLC0415 — only a terminal pays for it
         BarColumn,
-        DownloadColumn,
         SpinnerColumn,
         TaskID,
         TextColumn,
@@ -94,18 +93,29 @@ def progress_shown() -> Iterator[Progress]:
     )
     from rich.progress import Progress as Bars  # noqa: PLC0415 — as above
 
-    plain = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
-    with Bars(
-        *plain, DownloadColumn(), TimeElapsedColumn(), console=console(), transient=True
-    ) as bars:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[amount]}"),
+        TimeElapsedColumn(),
+    )
+    with Bars(*columns, console=console(), transient=True) as bars:
         tasks: dict[str, TaskID] = {}
 
         def show(step: Step) -> None:
+            total = step.total or None
             if step.name not in tasks:
-                tasks[step.name] = bars.add_task(_TEXTS[step.name], total=step.total or None)
-            bars.update(tasks[step.name], completed=step.done, total=step.total or None)
+                tasks[step.name] = bars.add_task(_TEXTS[step.name], total=total, amount="")
+            bars.update(tasks[step.name], completed=step.done, total=total, amount=_amount(step))
 
         yield show
+
+
+def _amount(step: Step) -> str:
+    if step.unit != "bytes":
+        return ""
+    return f"{step.done / 1e6:.1f} of {step.total / 1e6:.1f} MB"
 
 
 def _lines() -> Progress:

@@ -13,7 +13,6 @@ another name and renamed, and its digest is checked, for the JVM notices no dama
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import platform
@@ -28,6 +27,7 @@ from enforcer.local import files
 from enforcer.local.jars import KAFKA_VERSION
 
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Sequence
     from pathlib import Path
 

@@ -36,6 +36,7 @@ def test_preferred_ports_come_first() -> None:
     first = ports.choose(2)
 
     assert ports.choose(2, preferred=first) == first
+    assert len(set(ports.choose(2, preferred=[first[0], first[0]]))) == 2
 
 
 def test_a_taken_port_is_never_chosen(listening: int) -> None:
