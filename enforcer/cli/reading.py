@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from enforcer.broker import KafkaBroker, load
+from enforcer.telemetry import setup_logging
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -18,7 +19,8 @@ _POLL_MS: Final = 500
 
 @asynccontextmanager
 async def connected(target: BrokerTarget) -> AsyncIterator[Broker]:
-    """A started broker, stopped at the end."""
+    """A started broker, stopped at the end. What is logged meanwhile goes to stderr."""
+    setup_logging("warning")
     broker = KafkaBroker(
         load(bootstrap=target.bootstrap, prefix=target.prefix, file=target.kafka_config)
     )

@@ -270,3 +270,25 @@ def test_junk_is_modified_and_raises_nothing(junk):
 def test_no_bytes_make_the_verifier_raise(junk):
     """Any bytes after the right header are a finding."""
     assert check([HEADER + junk]) == ("modified", 0, 0)
+
+
+def test_a_record_from_before_the_start_is_reordered():
+    """Where a chain begins in its middle, an older record after its first stands out of order."""
+    chain = build(8)
+    assert check([*chain[5:], chain[3]], from_=None) == ("reordered", 3, 3)
+
+
+def test_an_early_copy_of_another_content_is_forked():
+    """A record far too early, and another of its number in its place: two for one place."""
+    chain = build(6)
+    other = link(4, chain[3][-32:], b"other")
+    assert check([*chain[:2], other, *chain[2:]]) == ("forked", 4, 2)
+    assert check([*chain[:2], other, *chain[3:]]) == ("forked", 4, 2)
+
+
+def test_what_follows_a_hole_is_not_judged_before_it():
+    """A damaged record behind a hole does not hide the hole: the first bad record is named."""
+    chain = build(6)
+    bad = bytearray(chain[4])
+    bad[-1] ^= 1
+    assert check([*chain[:2], chain[3], bytes(bad), chain[5]]) == ("missing", 2, 2)

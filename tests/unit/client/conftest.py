@@ -27,12 +27,13 @@ PREFIX = "t"
 
 
 class FakeBroker:
-    """Logs in memory. ``down`` refuses everything; ``losing`` fails sends after they were taken."""
+    """Logs in memory. ``down`` refuses everything, ``losing`` fails sends that were taken, ``full`` takes none."""
 
     def __init__(self):
         self.logs = defaultdict(list)
         self.down = False
         self.losing = False
+        self.full = False
         self.refusing = None
         self.producers = 0
         self.readers = 0
@@ -190,6 +191,8 @@ class FakeProducer:
         broker = self.broker
         if self.dead:
             raise UnavailableError("poisoned")
+        if broker.full:
+            raise UnavailableError("full", code="backlog")
         broker.sends += 1
         future = asyncio.get_running_loop().create_future()
         if broker.refusing is not None:

@@ -297,6 +297,45 @@ async def test_a_broker_that_is_away_costs_deadlines_and_no_more(broker):
     assert reported >= {"r0", "r1"}
 
 
+async def test_a_full_queue_delays_and_loses_nothing(broker):
+    """What the producer has no room for is offered again, without a new producer."""
+    async with gateway(broker) as client:
+        broker.full = True
+        broker.answer_all()
+        call = asyncio.ensure_future(client.decide(request(), 5000))
+        await client.report({"request_id": "x", "tenant": "acme"})
+        await asyncio.sleep(0.03)
+        broker.full = False
+        assert (await call).verdict == "allow"
+        assert client.stats.reconnects == 0
+        assert broker.producers == 1
+    assert len(broker.values("usage")) == 1
+
+
+async def test_reports_that_cannot_leave_are_bounded(broker, monkeypatch):
+    """A broker away for long costs reports in the end, and says so; nothing grows without bound."""
+    monkeypatch.setattr("enforcer.client.gateway.REPORTS_MAX", 2)
+    async with gateway(broker) as client:
+        broker.full = True
+        for number in range(2):
+            await client.report({"request_id": f"r{number}", "tenant": "acme"})
+        with pytest.raises(UnavailableError) as caught:
+            await client.report({"request_id": "r3", "tenant": "acme"})
+        assert caught.value.code == "backlog"
+        # The bypass of a deadline is lost then, the outcome is not.
+        assert (await client.decide(request(), 10)).acted == "timeout_deny"
+        broker.full = False
+
+
+async def test_a_start_that_fails_leaves_nothing_open(broker):
+    """A broker that is away at the start is told, and the gateway can be closed all the same."""
+    broker.down = True
+    client = gateway(broker)
+    with pytest.raises(UnavailableError):
+        await client.start()
+    await client.close()
+
+
 async def test_a_refused_principal_is_told(broker):
     """What the broker will never take is raised, not waited for."""
     async with gateway(broker) as client:
