@@ -50,7 +50,7 @@ class TailTopic(enum.StrEnum):
     AUDIT = "audit"
 
 
-def send(  # noqa: PLR0913 — each option is a parameter to typer
+def send(
     file: RequestsArgument,
     *,
     bootstrap: BootstrapOption = None,
@@ -185,7 +185,7 @@ def _request(line: bytes, tenant: str | None) -> dict[str, Any]:
     return request
 
 
-def tail(  # noqa: PLR0913 — each option is a parameter to typer
+def tail(
     topic: Annotated[TailTopic, typer.Argument(help="What to follow.")],
     *,
     bootstrap: BootstrapOption = None,
