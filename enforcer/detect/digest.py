@@ -7,11 +7,21 @@ from importlib.metadata import PackageNotFoundError, version
 from inspect import getsource
 
 from enforcer.detect import chat, media, pricing, vocabulary
-from enforcer.detect.pii import network, numbers, people, phones, recogniser, scanner, words
+from enforcer.detect.pii import (
+    accounts,
+    network,
+    numbers,
+    people,
+    phones,
+    recogniser,
+    scanner,
+    words,
+)
 
 # The packages that bring data: vocabularies, prices, numbering plans, and the matcher itself.
 _PACKAGES = ("splintr-rs", "genai-prices", "phonenumbers", "google-re2", "python-stdnum")
 _MODULES = (
+    accounts,
     chat,
     media,
     network,

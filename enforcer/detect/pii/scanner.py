@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import re2
 
 from enforcer.detect.errors import DetectError
-from enforcer.detect.pii import network, numbers, people, phones
+from enforcer.detect.pii import accounts, network, numbers, people, phones
 from enforcer.detect.pii.recogniser import Candidate, Recogniser, options
 
 if TYPE_CHECKING:
@@ -36,6 +36,13 @@ RECOGNISERS: dict[str, Recogniser] = {
         people.NAME,
         people.ADDRESS,
         people.DATE_OF_BIRTH,
+        accounts.IBAN,
+        accounts.BIC,
+        accounts.URL,
+        accounts.MAC_ADDRESS,
+        accounts.IMEI,
+        accounts.VIN,
+        accounts.CRYPTO_WALLET,
     )
 }
 KINDS: tuple[str, ...] = tuple(RECOGNISERS)

@@ -30,6 +30,13 @@ UNITS = {
     "ip_address": ("1.", "1.2.3.4 ", "1.2.3.", "::", "a:", "1::2 ", "2001:db8::1 ", "256.1.1.1 "),
     "name": ("Ab ", "John Smith ", "Éa", "Mr. "),
     "address": ("12 Main ", "12 a b c d ", "box 1 ", "1 st ", "Main Street 1 ", "apt 1 "),
+    "iban": ("GB82 WEST 1234 ", "DE89", "AA11 1111 ", "GB82 WEST 1234 5698 7654 32 "),
+    "bic": ("DEUTDEFF ", "bank DEUTDEFF "),
+    "url": ("http://", "http://x)", ")", "www.a.", "https://x.org/((( "),
+    "mac_address": ("aa:", "00:1A:2B:3C:4D:5E ", "aaaa."),
+    "imei": ("490154203237518 ", "imei 490154203237518 "),
+    "vin": ("1HGCM82633A004352 ", "A1"),
+    "crypto_wallet": ("1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNb ", "bc1", "0x0", "1"),
     "date_of_birth": ("1/1/1990 ", "born 1/1/1990 ", "may 1 ", "1-1-"),
 }
 
