@@ -355,7 +355,7 @@ class _TenantCheck:
     def _check_time_zone(self, name: str) -> None:
         try:
             zoneinfo.ZoneInfo(name)
-        except (ValueError, OSError):
+        except (KeyError, ValueError, OSError):
             self._error(
                 "ENF0211",
                 f"there is no time zone `{name}`",

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from enforcer.policy.findings import Findings
     from enforcer.policy.source import Node
 
+# As other engines call them.
+_OTHER_WORDS = {
+    "equals": "eq", "equal": "eq", "==": "eq", "not_equals": "ne", "!=": "ne",
+    "greater_than": "gt", ">": "gt", ">=": "gte", "less_than": "lt", "<": "lt", "<=": "lte",
+    "regex": "matches", "&&": "and", "||": "or", "!": "not", "any": "or", "all": "and",
+}  # fmt: skip
 _LOGICAL = frozenset({"and", "or", "not"})
 _UNTYPED = frozenset({Kind.ANY, Kind.JSON})
 _NUMBERS = frozenset({"integer", "number"})
@@ -74,7 +80,8 @@ class Conditions:
         return self._test(condition, node)
 
     def _unknown_operator(self, operator: str, span: Span) -> None:
-        close = difflib.get_close_matches(operator.lower(), OPERATORS, n=1)
+        word = _OTHER_WORDS.get(operator.lower(), operator.lower())
+        close = difflib.get_close_matches(word, OPERATORS, n=1)
         help_line = f"did you mean `{close[0]}`?" if close else f"one of {', '.join(OPERATORS)}"
         self._findings.error("ENF0401", f"there is no operator `{operator}`", span, help=help_line)
 
@@ -253,7 +260,7 @@ class _Check:
         except RegexError as error:
             self._findings.error(
                 "ENF0408",
-                f"RE2 refuses the regular expression: {error}",
+                f"the regular expression is refused by RE2: {error}",
                 self._span,
                 help="RE2 has no look-around and no back-references; everything else is Perl's",
             )

@@ -123,15 +123,13 @@ def load(sources: Iterable[tuple[str, str]], *, default_tenant: str = "*") -> Lo
 
 def _documents(name: str, text: str, findings: Findings, default_tenant: str) -> list[Document]:
     """The documents of one source whose shape is right."""
-    before = findings.error_count
-    texts = read(name, text, findings)
-    is_readable = findings.error_count == before
     built = [
         _document(node, each.source, findings, default_tenant)
-        for each in texts
+        for each in read(name, text, findings)
+        if each.is_whole
         for node in _expand(each.node)
     ]
-    return [document for document in built if document is not None and is_readable]
+    return [document for document in built if document is not None]
 
 
 def _expand(node: Node) -> list[Node]:

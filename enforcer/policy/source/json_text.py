@@ -11,7 +11,7 @@ from json import JSONDecodeError, JSONDecoder
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from enforcer.errors import Span
-from enforcer.policy.source.nodes import Limits, Node, NumberError, decimal, scalar
+from enforcer.policy.source.nodes import Limits, Node, NumberError, Text, decimal, scalar
 
 if TYPE_CHECKING:
     from enforcer.policy.findings import Findings
@@ -34,34 +34,31 @@ class _StopError(Exception):
     """A limit is passed; the finding is already made."""
 
 
-def documents(
-    text: str, file: str, findings: Findings, limits: Limits
-) -> list[tuple[Node, int, int]]:
+def documents(text: str, file: str, findings: Findings, limits: Limits) -> list[Text]:
     """
-    The JSON values of *text*, one after another, each with its start and end offset.
+    The JSON values of *text*, one after another.
 
     Raises: JsonSyntaxError, if the text is no JSON; everything else goes to *findings*.
     """
     scanner = _Scanner(text, file, findings, limits)
-    found: list[tuple[Node, int, int]] = []
+    found: list[Text] = []
     try:
         while (start := scanner.skip()) < len(text):
+            before = findings.error_count
             node = scanner.value()
-            found.append((node, start, scanner.at))
+            source = text[start : scanner.at]
+            if len(source.encode("utf-8", "replace")) > limits.document_bytes_max:
+                findings.error(
+                    "ENF0102",
+                    f"the document has more than {limits.document_bytes_max} bytes",
+                    node.span,
+                    help="split it into several documents",
+                )
+            else:
+                found.append(Text(node, source, findings.error_count == before))
     except _StopError:
         pass
-    kept = []
-    for node, start, end in found:
-        if len(text[start:end].encode("utf-8", "replace")) > limits.document_bytes_max:
-            findings.error(
-                "ENF0102",
-                f"the document has more than {limits.document_bytes_max} bytes",
-                node.span,
-                help="split it into several documents",
-            )
-        else:
-            kept.append((node, start, end))
-    return kept
+    return found
 
 
 class _Scanner:

@@ -67,6 +67,15 @@ class Node:
         return node.span
 
 
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One document of a source: its tree, the text it was written in, and whether all of it was read."""
+
+    node: Node
+    source: str
+    is_whole: bool = True
+
+
 def plain(node: Node) -> Any:
     """The data alone: None, bool, int, Decimal, str, list, dict. Depth is bounded by the reader."""
     value = node.value

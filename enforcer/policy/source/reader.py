@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from enforcer.errors import Span
 from enforcer.policy.source import json_text, yaml_events
-from enforcer.policy.source.nodes import Limits, Node
+from enforcer.policy.source.nodes import Limits, Text
 
 if TYPE_CHECKING:
     from enforcer.policy.findings import Findings
 
 # A stream may hold many documents; each has its own limit, and this is the stream's.
 STREAM_BYTES_MAX = 64 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """One document of a source: its tree and the text it was written in."""
-
-    node: Node
-    source: str
 
 
 def read(name: str, text: str, findings: Findings, *, limits: Limits | None = None) -> list[Text]:
@@ -47,12 +38,10 @@ def read(name: str, text: str, findings: Findings, *, limits: Limits | None = No
         findings.warning(
             "ENF0113", "the source holds no document", Span(name, 1, 1), help="remove the file"
         )
-    return [Text(node, text[start:end].strip("\n") + "\n") for node, start, end in found]
+    return found
 
 
-def _documents(
-    name: str, text: str, findings: Findings, limits: Limits
-) -> list[tuple[Node, int, int]]:
+def _documents(name: str, text: str, findings: Findings, limits: Limits) -> list[Text]:
     must_be_json = name.endswith((".json", ".jsonl"))
     if must_be_json or text.lstrip()[:1] in {"{", "["}:
         try:

@@ -23,7 +23,7 @@ from ruamel.yaml.events import (
 )
 
 from enforcer.errors import Span
-from enforcer.policy.source.nodes import Limits, Node, NumberError, Style, scalar
+from enforcer.policy.source.nodes import Limits, Node, NumberError, Style, Text, scalar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,10 +39,8 @@ _BLOCK_SCALAR_HELP = (
 _STYLES: dict[str | None, Style] = {"'": "quoted", '"': "quoted", "|": "block", ">": "block"}
 
 
-def documents(
-    text: str, file: str, findings: Findings, limits: Limits
-) -> list[tuple[Node, int, int]]:
-    """The documents of a stream, each with start and end offset in *text*; faults go to *findings*."""
+def documents(text: str, file: str, findings: Findings, limits: Limits) -> list[Text]:
+    """The documents of a stream that have no fault of reading; faults go to *findings*."""
     builder = _Builder(text, file, findings, limits)
     parser = YAML(typ="safe", pure=True)
     try:
@@ -67,7 +65,7 @@ class _Builder:
     """Folds events into nodes. One frame per open collection; no recursion."""
 
     def __init__(self, text: str, file: str, findings: Findings, limits: Limits) -> None:
-        self.documents: list[tuple[Node, int, int]] = []
+        self.documents: list[Text] = []
         self._text = text
         self._file = file
         self._findings = findings
@@ -76,6 +74,7 @@ class _Builder:
         self._root: Node | None = None
         self._start = 0
         self._nodes = 0
+        self._errors_before = 0
 
     def take(self, event: Any) -> bool:
         """Take one event. False stops the reading: a limit is passed."""
@@ -86,10 +85,14 @@ class _Builder:
         if isinstance(event, (MappingEndEvent, SequenceEndEvent)):
             self._stack.pop()
         elif isinstance(event, AliasEvent):
-            self._fault("ENF0106", f"`*{event.anchor}` is an alias", event, self._expression_help())
+            if self._is_expression():
+                self._refuse_expression(event)
+            else:
+                self._fault("ENF0106", f"`*{event.anchor}` is an alias", event, "write it out")
             self._place(Node(None, self._span(event)))
         elif isinstance(event, DocumentStartEvent):
             self._root, self._start, self._nodes = None, event.start_mark.index, 0
+            self._errors_before = self._findings.error_count
         elif isinstance(event, DocumentEndEvent):
             return self._end(event)
         return True
@@ -106,7 +109,8 @@ class _Builder:
                 help="split it into several documents",
             )
         elif root is not None and (root.value is not None or root.style != "plain"):
-            self.documents.append((root, self._start, end))
+            is_whole = self._findings.error_count == self._errors_before
+            self.documents.append(Text(root, self._text[self._start : end], is_whole))
         return True
 
     def _count(self, event: Any) -> bool:
@@ -119,17 +123,20 @@ class _Builder:
                 help="split it into several documents",
             )
             return False
-        key = self._key()
-        if event.anchor is not None:
-            help_line = self._expression_help() or "write the value out where it is needed"
-            self._fault("ENF0106", f"`&{event.anchor}` is an anchor", event, help_line)
-        if event.ctag is not None:
-            help_line = (
-                self._expression_help() or "leave the tag out; quote the value to keep it text"
-            )
-            code = "ENF0111" if key in EXPRESSION_KEYS else "ENF0105"
-            self._fault(code, f"`{event.ctag}` is a tag to YAML", event, help_line)
+        if event.anchor is not None or event.ctag is not None:
+            self._refuse_markup(event)
         return True
+
+    def _refuse_markup(self, event: Any) -> None:
+        if self._is_expression():
+            self._refuse_expression(event)
+            return
+        if event.anchor is not None:
+            message = f"`&{event.anchor}` is an anchor"
+            self._fault("ENF0106", message, event, "write the value out where it is needed")
+        if event.ctag is not None:
+            message = f"`{event.ctag}` is a tag to YAML"
+            self._fault("ENF0105", message, event, "leave the tag out; quote a text")
 
     def _open(self, event: Any) -> bool:
         if len(self._stack) >= self._limits.depth_max:
@@ -208,18 +215,27 @@ class _Builder:
     def _key(self) -> str | None:
         return self._stack[-1].key if self._stack else None
 
-    def _expression_help(self) -> str:
-        """For the value of ``when`` and its like: the line as a block scalar."""
+    def _is_expression(self) -> bool:
+        return self._key() in EXPRESSION_KEYS
+
+    def _refuse_expression(self, event: Any) -> None:
+        """The value of ``when`` and its like as YAML must not see it, and as a block scalar."""
         key = self._key()
-        if key not in EXPRESSION_KEYS:
-            return ""
-        written = ""
-        if self._stack:
-            line = self._stack[-1].node.keys[key].line if key in self._stack[-1].node.keys else 0
-            lines = self._text.splitlines()
-            text = lines[line - 1] if 0 < line <= len(lines) else ""
-            written = text.partition(f"{key}:")[2].strip()
-        return _BLOCK_SCALAR_HELP.format(key=key, text=written or "a == b")
+        assert key is not None
+        written, span = "a == b", self._span(event)
+        at = self._stack[-1].node.keys.get(key)
+        if at is not None:
+            line = self._text.splitlines()[at.line - 1]
+            after = line[at.column - 1 :].partition(":")[2]
+            written = after.strip() or written
+            column = at.column + len(key) + 1 + len(after) - len(after.lstrip())
+            span = Span(self._file, at.line, column)
+        self._findings.error(
+            "ENF0111",
+            f"the expression in `{key}` is a tag, anchor or alias to YAML",
+            span,
+            help=_BLOCK_SCALAR_HELP.format(key=key, text=written),
+        )
 
     def _span(self, event: Any) -> Span:
         return Span(self._file, event.start_mark.line + 1, event.start_mark.column + 1)
