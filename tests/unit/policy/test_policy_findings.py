@@ -84,7 +84,7 @@ CASES = [
     ("ENF0209", spec("rate_limits: [{id: b, per: day}]"), 5, 17),
     ("ENF0210", tenant("{dedup_window: 3 weeks}"), 4, 22),
     ("ENF0211", tenant("{time_zone: Europe/Atlantis}"), 4, 19),
-    ("ENF0301", rule("x").replace("condition: x", "when: user.id == \"u7\""), 7, 13),
+    ("ENF0301", rule("x").replace("condition: x", 'when: user.id == "u7"'), 7, 13),
     ("ENF0301", spec('match: user.id == "u7"\n' + RULE), 5, 10),
     ("ENF0302", spec("exceptions: []\n" + RULE), 5, 3),
     ("ENF0303", spec("variables: {}\n" + RULE), 5, 3),
