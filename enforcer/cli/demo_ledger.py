@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 BUDGETS_SHOWN: Final = 20
 """Of each limit, the fullest. A limit by conversation has thousands."""
+GLOBAL: Final = "*"
 _EVERY: Final = 500
 
 
@@ -59,6 +60,7 @@ class Found:
     told: dict[CallId, str] = field(default_factory=dict)
     decided: dict[CallId, str] = field(default_factory=dict)
     kinds: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
     duplicated: int = 0
     policies: Counter[str] = field(default_factory=Counter)
     broken: str = ""
@@ -86,6 +88,7 @@ class Found:
         """Take a record of the ledger."""
         entry = events.decode_audit(record.value or b"")
         self.kinds[entry.kind] += 1
+        self.notes.update(entry.notes)
         if entry.kind != "decision":
             return
         decision = events.read_decision(entry.payload)
@@ -112,7 +115,9 @@ class Found:
         """All records are read: join rows and limits."""
         for key, row in self._rows.items():
             parts = parse_budget_key(key)
-            name = BudgetId(parts.account, parts.policy, parts.limit_id, parts.key)
+            # A row of a global policy marks its name, for a tenant's may have the same.
+            shown = parts.policy.removeprefix(GLOBAL)
+            name = BudgetId(parts.account, shown, parts.limit_id, parts.key)
             limit = self._limits.get(name, 0)
             spent, reserved = row.spent_usd_nano, row.reserved_usd_nano
             self.budgets.append(Budget(name, parts.window, limit, spent, reserved))

@@ -77,7 +77,6 @@ class Drawn:
         """See ``Screen``."""
         from rich.progress import (  # noqa: PLC0415 — as elsewhere: only a terminal pays for it
             BarColumn,
-            MofNCompleteColumn,
             Progress,
             SpinnerColumn,
             TextColumn,
@@ -87,7 +86,7 @@ class Drawn:
         if self._bars is None:
             columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24))
             self._bars = Progress(
-                *(*columns, MofNCompleteColumn(), TimeElapsedColumn()),
+                *(*columns, TextColumn("{task.fields[count]}"), TimeElapsedColumn()),
                 console=self._console,
                 transient=True,
             )
@@ -96,8 +95,9 @@ class Drawn:
             if self._task is not None:
                 self._bars.remove_task(self._task)
             self._text = text
-            self._task = self._bars.add_task(text, total=total or None)
-        self._bars.update(self._task, completed=done, total=total or None)
+            self._task = self._bars.add_task(text, total=total or None, count="")
+        count = f"{done:,}/{total:,}" if total else f"{done:,}" if done else ""
+        self._bars.update(self._task, completed=done, total=total or None, count=count)
 
     def state(self, text: str) -> None:
         """See ``Screen``."""
@@ -111,11 +111,13 @@ class Drawn:
         self.close()
         self._page = Page(figures, ledger, self._title, seconds)
         # The alternate screen: nothing scrolls, a resize leaves nothing behind, and what stood there returns.
-        with Live(self._page, console=self._console, screen=True, auto_refresh=False) as live:
-            with contextlib.suppress(asyncio.CancelledError):
-                while True:
-                    live.refresh()
-                    await asyncio.sleep(REFRESH_S)
+        with (
+            contextlib.suppress(asyncio.CancelledError),
+            Live(self._page, console=self._console, screen=True, auto_refresh=False) as live,
+        ):
+            while True:
+                live.refresh()
+                await asyncio.sleep(REFRESH_S)
         self._page = None
 
     def close(self) -> None:

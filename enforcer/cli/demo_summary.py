@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from enforcer.cli import demo_ledger
 from enforcer.cli.demo_view import UNICODE, bar, budget_label, milliseconds, usd
 
 if TYPE_CHECKING:
     from enforcer.cli.demo_session import Result
+
+_BUDGETS: Final = 10
 
 
 def as_json(result: Result) -> dict[str, Any]:
@@ -33,6 +35,7 @@ def as_json(result: Result) -> dict[str, Any]:
         "unsent": checked.unsent,
         "usage_reports": found.usage_reports,
         "settlements": found.kinds["settlement"],
+        "overruns": found.notes["overrun"],
         "policies": dict(found.policies.most_common()),
         "seconds": round(result.seconds, 3),
         "prefix": result.plan.prefix,
@@ -67,15 +70,20 @@ def as_table(result: Result) -> list[str]:
         f"  latency     p50 {milliseconds(p50)}, p99 {milliseconds(p99)}, from call to verdict",
         f"  bypass rate {figures.bypass_rate:>8.1%}    calls that ran or ended without a verdict",
         "",
-        f"  {'budget':<34}{'spent':>10}{'reserved':>10}{'limit':>10}{'used':>8}",
+        f"  {'budget':<32}{'spent':>10}{'reserved':>10}{'limit':>10}{'used':>8}",
     ]
-    shown = [b for b in demo_ledger.fullest(result.found.budgets, 4) if b.limit_usd_nano]
+    shown = sorted(demo_ledger.fullest(result.found.budgets, 3), key=lambda b: -b.share)
     lines += [
-        f"  {budget_label(b.name.id, b.name.account, b.name.key)[:33]:<34}"
+        f"  {budget_label(b.name.id, b.name.account, b.name.key)[:31]:<32}"
         f"{usd(b.spent_usd_nano):>10}{usd(b.reserved_usd_nano):>10}{usd(b.limit_usd_nano):>10}"
         f"{b.share:>8.1%}"
-        for b in shown
+        for b in shown[:_BUDGETS]
     ]
+    if overruns := plain["overruns"]:
+        lines += [
+            "",
+            f"  {overruns:,} calls used more than was reserved for them; the next ones paid.",
+        ]
     return lines
 
 

@@ -21,6 +21,7 @@ _FIXED_LINES: Final = 15
 """Of the page, all but the rows of budgets and reasons."""
 _WIDTH_MAX: Final = 110
 _LABEL: Final = 29
+_KEY: Final = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Page:
 
     def _head(self, width: int) -> Text:
         elapsed = clock(self.figures.seconds)
-        of = f" of {clock(self.seconds)}" if self.seconds is not None else ""
+        of = "  Ctrl-C ends it" if self.seconds is None else f" of {clock(self.seconds)}"
         right = self.state or f"{elapsed}{of}"
         left = Text.assemble((" enforcer demo ", "bold reverse"), f"  {self.title}")
         left.truncate(max(16, width - len(right) - 1), overflow="ellipsis")
@@ -184,7 +185,7 @@ def _reasons(reasons: list[LiveReason], count: int) -> RenderableType:
     grid = Table.grid(padding=(0, 1))
     for width in (12, 28, 20, 16):
         grid.add_column(width=width, no_wrap=True, overflow="ellipsis")
-    grid.add_row(*(Text(head, "dim") for head in (" newest first", "why", "policy", "tenant")))
+    grid.add_row(*(Text(head, "dim") for head in (" newest", "why", "policy", "tenant")))
     for reason in reversed(reasons):
         times = f" x{reason.times}" if reason.times > 1 else ""
         grid.add_row(
@@ -200,6 +201,8 @@ def _reasons(reasons: list[LiveReason], count: int) -> RenderableType:
 
 def budget_label(budget_id: str, account: str, key: str) -> str:
     """A budget in few letters: whose it is before what it is."""
+    if len(key) > _KEY:
+        key = f"{key[:5]}~{key[5 - _KEY + 1 :]}"
     whose = f"{account.split('/', 1)[0]}/{key}" if key else account
     return f"{whose} {budget_id}"
 
