@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from enforcer.cli import demo_runs, demo_summary
-from enforcer.cli.demo_session import Plan, Result, Session
+from enforcer.cli import demo_runs
 from enforcer.cli.demo_signals import Signals
 from enforcer.cli.output import OutputFormat, OutputOption, console, emit, note, write
 from enforcer.cli.stack import progress_shown
 from enforcer.config import Settings
 from enforcer.errors import IntegrityError
-from enforcer.local import Stack
+from enforcer.local import Running, Stack
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from enforcer.cli.demo_session import Plan, Result
+    from enforcer.policy import Document
 
 SECONDS_WITHOUT_TERMINAL = 20.0
 
@@ -53,9 +56,10 @@ def demo(
         seconds = SECONDS_WITHOUT_TERMINAL
     with Signals() as signals, demo_runs.alone(settings.home):
         stack = Stack.from_settings(settings)
-        with progress_shown() as progress:
-            running = stack.start(progress=progress)
+        running, documents = _started(stack)
         try:
+            from enforcer.cli.demo_session import Plan  # noqa: PLC0415 — loaded while Kafka started
+
             plan = Plan(
                 home=settings.home,
                 bootstrap=running.bootstrap,
@@ -63,6 +67,7 @@ def demo(
                 seconds=seconds,
                 rate_per_s=rate,
                 seed=seed,
+                documents=documents,
             )
             result = _run(plan, signals, drawing if drawn else None)
             _tell(result, output, runs=keep or not running.started)
@@ -79,8 +84,29 @@ def demo(
         )
 
 
+def _started(stack: Stack) -> tuple[Running, tuple[Document, ...]]:
+    """Start the stack, and meanwhile load all that the run needs and check the policies."""
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(_loaded)
+        with progress_shown() as progress:
+            running = stack.start(progress=progress)
+        try:
+            return running, loading.result()
+        except BaseException:
+            if running.started:
+                stack.stop()
+            raise
+
+
+def _loaded() -> tuple[Document, ...]:
+    from enforcer.cli.demo_session import packaged_policies  # noqa: PLC0415 — in its thread: it takes a second
+
+    return packaged_policies()
+
+
 def _run(plan: Plan, signals: Signals, drawing: Console | None) -> Result:
-    from enforcer.cli.demo_screen import Drawn, Lines, Screen  # noqa: PLC0415 — after the stack starts
+    from enforcer.cli.demo_screen import Drawn, Lines, Screen  # noqa: PLC0415 — loaded while Kafka started
+    from enforcer.cli.demo_session import Session  # noqa: PLC0415 — as above
 
     title = f"{plan.prefix} on {plan.bootstrap}"
     screen: Screen = Lines() if drawing is None else Drawn(drawing, title)
@@ -95,6 +121,8 @@ def _run(plan: Plan, signals: Signals, drawing: Console | None) -> Result:
 
 
 def _tell(result: Result, output: OutputFormat, *, runs: bool) -> None:
+    from enforcer.cli import demo_summary  # noqa: PLC0415 — as above
+
     if output is not OutputFormat.TABLE:
         emit(demo_summary.as_json(result), output)
         return

@@ -20,7 +20,7 @@ from enforcer.cli.demo_worker import READY_S, DemoWorker
 from enforcer.client import Gateway
 from enforcer.config import data
 from enforcer.control import policies
-from enforcer.errors import EnforcerError, UnavailableError
+from enforcer.errors import EnforcerError, PolicyError, UnavailableError
 from enforcer.testing.traffic import traffic
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ T = TypeVar("T")
 PARTITIONS: Final = 4
 _READY_POLL_S: Final = 0.05
 _PULSE_S: Final = 0.5
+_FOLLOW_S: Final = 1.0
 _SETTLE_S: Final = 15.0
 _SETTLE_POLL_S: Final = 0.1
 
@@ -50,6 +51,7 @@ class Plan:
     seconds: float | None
     rate_per_s: float
     seed: int
+    documents: tuple[policy.Document, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +138,18 @@ class Session:
         screen.step("making topics")
         specs = topics.load_specs()
         await topics.apply(broker, specs, prefix=plan.prefix, partitions=PARTITIONS)
-        screen.step("putting policies in force")
-        # The worker takes its time to load; until there are policies it is not ready anyway.
-        checked = await asyncio.to_thread(_documents)
-        await policies.apply(broker, plan.prefix, checked, author="demo")
+        # The worker takes its time to load, which is enough to put policies in force.
         await asyncio.to_thread(self._worker.start)
+        screen.step("putting policies in force")
+        await self._while_worker_lives(self._apply_policies(broker))
         await self._while_worker_lives(self._worker_ready())
+
+    async def _apply_policies(self, broker: Broker) -> None:
+        plan = self._plan
+        await policies.apply(broker, plan.prefix, plan.documents, author="demo")
+        if (await self._worker.readiness()).is_ready:
+            # It took over when there were none, and follows now.
+            await asyncio.sleep(_FOLLOW_S)
 
     async def _worker_ready(self) -> None:
         text = "starting a worker"
@@ -268,14 +276,17 @@ class Session:
             await demo_runs.forget_others(broker, plan.bootstrap, plan.prefix)
 
 
-def _documents() -> tuple[policy.Document, ...]:
-    """The packaged policies, checked."""
+def packaged_policies() -> tuple[policy.Document, ...]:
+    """
+    The documents in ``policies/``, checked.
+
+    Raises: IntegrityError for an installation without them, PolicyError for one that does not check.
+    """
     loaded = policy.load(policy_files.sources([data("policies")]))
     wrong = [finding for finding in loaded.findings if finding.severity == "error"]
     if wrong:
-        raise UnavailableError(
+        raise PolicyError(
             f"{wrong[0].span}: error[{wrong[0].code}]: {wrong[0].message}",
             help=f"enforcer policy check {data('policies')}",
-            code="policies",
         )
     return loaded.documents
