@@ -1,0 +1,314 @@
+"""
+Latency at a given rate, open loop, from intended send to receipt: through the client, beside a raw echo.
+
+Rounds alternate. The echo's client is a plain producer and reader on the broker port that finds its answers by a
+header; records of the requests' sizes go in, records of a decision's size come out. The product's client is
+``client.Gateway``, in the same process and event loop, against one worker process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
+
+from enforcer import events
+from enforcer.bench import machine, workload
+from enforcer.bench.figures import is_noisy, percentile, rounded, spread
+from enforcer.bench.openloop import Course
+from enforcer.bench.processes import started
+from enforcer.bench.site import installed, scratch_topic
+from enforcer.client import Gateway
+from enforcer.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from enforcer.bench.site import Place, Publish
+    from enforcer.broker import KafkaBroker, Outgoing
+
+COMMIT_INTERVAL_MS: Final = 100
+_WARM_S: Final = 2.0
+_GRACE_S: Final = 5.0
+_DEADLINE_MS: Final = 2_000
+_DECISION_BYTES: Final = 600
+_POLL_MS: Final = 500
+_CHARACTERS_PER_TOKEN: Final = 5
+_CHARACTERS_MAX: Final = 20_000
+_SHARES: Final = (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))
+
+Arrivals = Sequence[tuple[float, int]]
+"""Seconds from the first, and tokens of the prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """
+    How long to measure, and at what rate a second.
+
+    *arrivals* replace the rate: recorded ones, *speed* times as fast, from the beginning again at their end.
+    """
+
+    rounds: int = 7
+    seconds: float = 10.0
+    rate: float = 1_000.0
+    arrivals: Arrivals = ()
+    speed: float = 1.0
+
+
+@dataclass(slots=True)
+class _Round:
+    ms: dict[str, float]
+    lost: int
+    load: dict[str, float]
+    bypass_rate: float = 0.0
+    cpu_us: float = 0.0
+    rss_mb: float = 0.0
+
+
+def schedule(plan: Plan, number: int) -> tuple[list[float], list[int]]:
+    """When the calls of a round are due, in seconds from its start, and the characters of their prompts."""
+    length_s = _WARM_S + plan.seconds
+    if not plan.arrivals:
+        count = int(length_s * plan.rate)
+        return [n / plan.rate for n in range(count)], [workload.PROMPT_CHARACTERS] * count
+    whole_s = plan.arrivals[-1][0] / plan.speed + 1e-3
+    begin_s = (number * length_s) % whole_s
+    due: list[float] = []
+    sizes: list[int] = []
+    lap_s = 0.0
+    while lap_s < begin_s + length_s:
+        for at_s, tokens in plan.arrivals:
+            when_s = lap_s + at_s / plan.speed - begin_s
+            if 0 <= when_s < length_s:
+                due.append(when_s)
+                sizes.append(max(20, min(tokens * _CHARACTERS_PER_TOKEN, _CHARACTERS_MAX)))
+        lap_s += whole_s
+    return due, sizes
+
+
+async def measure(
+    where: Place, plan: Plan, *, publish: Publish, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    """
+    Run the rounds and return the answer of ``bench latency``.
+
+    Args:
+        where: Broker and directory.
+        plan: How long, and when calls are due.
+        publish: Puts the policies in force.
+        tell: Gets a line a round.
+
+    Raises: UnavailableError when a process fails.
+    """
+    source = workload.Workload(2, tag="l")
+    echoes: list[_Round] = []
+    products: list[_Round] = []
+    async with installed(where, publish) as broker:
+        tell("warming up")
+        short = Plan(1, 2.0, min(plan.rate, 500.0))
+        await _product(where, broker, source, schedule(short, 0))
+        await _echo(where, broker, source, schedule(short, 0))
+        for number in range(plan.rounds):
+            due = schedule(plan, number)
+            if not due[0] or due[0][-1] < _WARM_S:
+                raise UnavailableError("a round has no calls", help="give longer rounds")
+            echoes.append(await _echo(where, broker, source, due))
+            products.append(await _product(where, broker, source, due))
+            tell(
+                f"round {number + 1} of {plan.rounds}: echo {_shown(echoes[-1])}, "
+                f"enforcer {_shown(products[-1])}"
+            )
+    return _answer(where, plan, echoes, products)
+
+
+def _shown(found: _Round) -> str:
+    return f"{found.ms['p50']:.2f} / {found.ms['p99']:.2f} ms"
+
+
+async def _echo(
+    where: Place,
+    broker: KafkaBroker,
+    source: workload.Workload,
+    due: tuple[list[float], list[int]],
+) -> _Round:
+    requests = []
+    for size in due[1]:
+        request, partition = source.request(size)
+        requests.append((partition, request.tenant.encode(), events.encode_request(request)))
+    async with (
+        scratch_topic(broker, where.topic(f"ask-{id(due):x}")) as ask,
+        scratch_topic(broker, where.topic(f"told-{id(due):x}")) as told,
+    ):
+        task = {
+            "bootstrap": where.bootstrap,
+            "source": ask,
+            "target": told,
+            "partitions": workload.PARTITIONS,
+            "value_bytes": _DECISION_BYTES,
+            "loops": False,
+        }
+        async with started("echo_round", task, where.directory) as process:
+            course = Course(due[0])
+            before = machine.read(where.broker_pid)
+            async with _plain_client(broker, ask, told, course) as fire:
+                begun_s = await course.run(
+                    lambda begin, end: fire(requests, begin, end), grace_s=_GRACE_S
+                )
+            after = machine.read(where.broker_pid)
+            report = await process.stop()
+    return _found(course, begun_s, machine.load(before, after, _cpu_s(report)), report)
+
+
+class _plain_client:  # noqa: N801 — used as a context manager only
+    """A producer and a reader; answers are matched by the header ``gateway``, which holds the call's number."""
+
+    def __init__(self, broker: KafkaBroker, ask: str, told: str, course: Course) -> None:
+        self._broker, self._ask, self._told, self._course = broker, ask, told, course
+
+    async def __aenter__(self) -> Callable[[list[Any], int, int], None]:
+        self._reader = await self._broker.open_reader(read_committed=True)
+        self._producer = await self._broker.open_producer()
+        await self._producer.prepare([self._ask])
+        places = [(self._told, number) for number in range(workload.PARTITIONS)]
+        self._reader.assign(places)
+        await self._reader.seek_to_end()
+        self._reading = asyncio.create_task(self._read())
+        _settle_memory()
+        return self._fire
+
+    async def __aexit__(self, *_: object) -> None:
+        self._reading.cancel()
+        await asyncio.gather(self._reading, return_exceptions=True)
+        await self._producer.close()
+        await self._reader.close()
+        gc.unfreeze()
+
+    def _fire(self, requests: list[tuple[int, bytes, bytes]], begin: int, end: int) -> None:
+        by_partition: dict[int, list[Outgoing]] = defaultdict(list)
+        for number in range(begin, end):
+            partition, key, value = requests[number]
+            header = (("gateway", b"%d" % number),)
+            by_partition[partition].append((key, value, header, None))
+        for partition, records in by_partition.items():
+            self._producer.send(self._ask, partition, records)
+
+    async def _read(self) -> None:
+        answered = self._course.answered
+        while True:
+            for records in (await self._reader.poll(_POLL_MS)).values():
+                for record in records:
+                    answered(int(record.headers[0][1]))
+
+
+async def _product(
+    where: Place,
+    broker: KafkaBroker,
+    source: workload.Workload,
+    due: tuple[list[float], list[int]],
+) -> _Round:
+    requests = [source.request(size)[0] for size in due[1]]
+    task = {
+        "bootstrap": where.bootstrap,
+        "prefix": where.prefix,
+        "state_dir": str(where.directory / "worker"),
+        "commit_interval_ms": COMMIT_INTERVAL_MS,
+    }
+    async with (
+        started("worker_round", task, where.directory) as process,
+        Gateway(broker, prefix=where.prefix) as gateway,
+    ):
+        course = Course(due[0])
+        calls: set[asyncio.Task[None]] = set()
+
+        async def call(number: int) -> None:
+            outcome = await gateway.decide(requests[number], _DEADLINE_MS)
+            if not outcome.by_timeout:
+                course.answered(number)
+
+        def fire(begin: int, end: int) -> None:
+            for number in range(begin, end):
+                task = asyncio.create_task(call(number))
+                calls.add(task)
+                task.add_done_callback(calls.discard)
+
+        _settle_memory()
+        before = machine.read(where.broker_pid)
+        begun_s = await course.run(fire, grace_s=_GRACE_S)
+        after = machine.read(where.broker_pid)
+        gc.unfreeze()
+        await asyncio.gather(*calls, return_exceptions=True)
+        bypass_rate = gateway.stats.bypass_rate
+        report = await process.stop()
+    found = _found(course, begun_s, machine.load(before, after, _cpu_s(report)), report)
+    found.bypass_rate = bypass_rate
+    return found
+
+
+def _settle_memory() -> None:
+    """The prepared requests live on: the collector need not look at them while calls are timed."""
+    gc.collect()
+    gc.freeze()
+
+
+def _cpu_s(report: dict[str, Any]) -> float:
+    samples = report["samples"]
+    used_s: float = samples[-1][1] - samples[0][1]
+    return used_s
+
+
+def _found(
+    course: Course, begun_s: float, load: dict[str, float], report: dict[str, Any]
+) -> _Round:
+    ordered = course.latencies_ms(begun_s, skip_s=_WARM_S)
+    if not ordered:
+        raise UnavailableError("no call was answered in a round", code="no_answers")
+    ms = {name: percentile(ordered, share) for name, share in _SHARES}
+    ms["max"] = ordered[-1]
+    cpu_us = _cpu_s(report) / len(course.schedule_s) * 1e6
+    return _Round(ms, course.missing, load, cpu_us=cpu_us, rss_mb=report["rss_mb"])
+
+
+def _answer(
+    where: Place, plan: Plan, echoes: list[_Round], products: list[_Round]
+) -> dict[str, Any]:
+    multiples = {
+        name: [p.ms[name] / e.ms[name] for p, e in zip(products, echoes, strict=True)]
+        for name, _ in _SHARES
+    }
+    loads = [found.load for found in (*echoes, *products)]
+    calls_per_s = [len(schedule(plan, n)[0]) / (_WARM_S + plan.seconds) for n in range(plan.rounds)]
+    answer = {
+        "figures": {
+            **{f"{name}_ms": median(p.ms[name] for p in products) for name, _ in _SHARES},
+            "max_ms": max(p.ms["max"] for p in products),
+            "calls_per_s": median(calls_per_s),
+            "bypass_rate": max(p.bypass_rate for p in products),
+            "lost": sum(p.lost for p in products),
+        },
+        "baseline": {
+            **{f"{name}_ms": median(e.ms[name] for e in echoes) for name, _ in _SHARES},
+            "max_ms": max(e.ms["max"] for e in echoes),
+            "lost": sum(e.lost for e in echoes),
+            "cpu_us_per_event": median(e.cpu_us for e in echoes),
+        },
+        "multiple": {name: median(values) for name, values in multiples.items()},
+        "multiple_spread": {name: spread(values) for name, values in multiples.items()},
+        "cpu_us_per_event": median(p.cpu_us for p in products),
+        "rss_mb": max(p.rss_mb for p in products),
+        "machine": {
+            **machine.describe(where.jvm_flags),
+            **{name: median(load[name] for load in loads) for name in loads[0]},
+            "partitions": workload.PARTITIONS,
+            "rounds": plan.rounds,
+            "seconds": plan.seconds,
+        },
+        "noisy": is_noisy([e.ms["p50"] for e in echoes]),
+    }
+    done = rounded(answer)
+    assert isinstance(done, dict)
+    return done

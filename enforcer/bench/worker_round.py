@@ -1,0 +1,106 @@
+"""
+The product under measurement: one worker in one process, as ``enforcer worker`` runs it.
+
+It goes on where the round before stopped: same group, same identity, warm tables. Run as
+``python -m enforcer.bench.worker_round TASK`` (see ``sampling``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import cProfile
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import uvloop
+
+from enforcer import detect
+from enforcer.bench.sampling import Sampler, rss_mb, say, stopped_by_parent, task
+from enforcer.broker import BrokerConfig, KafkaBroker
+from enforcer.engine import Engine, EngineConfig
+from enforcer.store import RocksTable
+from enforcer.stream.config import WorkerConfig
+from enforcer.stream.worker import Worker
+from enforcer.telemetry import Metrics, setup_logging
+
+_READY_POLL_S: Final = 0.02
+_FACT_CACHE_KEY_BYTES: Final = 32
+
+
+def counters(metrics: Metrics, name: str) -> dict[str, float]:
+    """A counter's values by label, out of the exposition's families."""
+    return {
+        next(iter(sample.labels.values()), ""): sample.value
+        for family in metrics.collect()
+        if family.name == f"enforcer_{name}"
+        for sample in family.samples
+    }
+
+
+async def main(given: dict[str, Any]) -> None:
+    """One round, as *given*."""
+    setup_logging("warning")
+    stopped = stopped_by_parent()
+    state_dir = Path(given["state_dir"])
+    config = WorkerConfig(
+        prefix=given["prefix"],
+        group_id=given["prefix"],
+        instance_id="bench",
+        state_dir=state_dir,
+        commit_interval_ms=given["commit_interval_ms"],
+    )
+    metrics = Metrics()
+    cache = detect.FactCache(os.urandom(_FACT_CACHE_KEY_BYTES))
+    engine = Engine(EngineConfig(pseudonym_key=config.pseudonym_key, fact_cache=cache))
+    detect.warm()
+    async with KafkaBroker(
+        BrokerConfig(bootstrap=given["bootstrap"], prefix=given["prefix"])
+    ) as broker:
+        worker = Worker(
+            config,
+            broker=broker,
+            engine=engine,
+            metrics=metrics,
+            open_table=lambda partition: RocksTable(state_dir / f"p{partition}"),
+        )
+        sampler = Sampler(lambda: int(sum(counters(metrics, "decisions").values())))
+        running = asyncio.create_task(worker.run())
+        while not worker.is_ready and not running.done():  # noqa: ASYNC110 — the worker tells nobody
+            await asyncio.sleep(_READY_POLL_S)
+        if running.done():
+            running.result()
+        say({"ready": True})
+        sampling = asyncio.create_task(sampler.run())
+        told = asyncio.create_task(stopped.wait())
+        profile = _profile(given)
+        await asyncio.wait({running, told}, return_when=asyncio.FIRST_COMPLETED)
+        if profile is not None:
+            profile.disable()
+            profile.dump_stats(given["profile"])
+        sampling.cancel()
+        worker.stop()
+        await running
+    say(
+        {
+            "samples": sampler.samples,
+            "verdicts": counters(metrics, "decisions"),
+            "commits": sum(counters(metrics, "commits").values()),
+            "commit_failures": sum(counters(metrics, "commit_failures").values()),
+            "dead_letters": sum(counters(metrics, "dead_letters").values()),
+            "rss_mb": rss_mb(),
+        }
+    )
+
+
+def _profile(given: dict[str, Any]) -> cProfile.Profile | None:
+    """A profile from now on, if one was asked for. Its events cost several times as much."""
+    if not given.get("profile"):
+        return None
+    profile = cProfile.Profile()
+    profile.enable()
+    return profile
+
+
+if __name__ == "__main__":
+    uvloop.run(main(task()))

@@ -1,0 +1,172 @@
+"""``bench``: figures, always beside a baseline of the same run."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from enforcer.cli.output import OutputFormat, OutputOption, emit, note, table, write
+from enforcer.cli.stack import progress_shown
+from enforcer.config import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from enforcer.bench.site import Place
+    from enforcer.local.jvm import Jit
+
+app = typer.Typer(no_args_is_help=True)
+
+RoundsOption: TypeAlias = Annotated[
+    int, typer.Option(min=1, help="Of the baseline and of Enforcer, alternating.")
+]
+SecondsOption: TypeAlias = Annotated[
+    float, typer.Option(min=0.5, help="Measured in each round, after its warm-up.")
+]
+BenchBootstrapOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--bootstrap",
+        metavar="HOST:PORT,…",
+        help="Measure on these brokers, under a prefix of its own; else on a Kafka started for it.",
+    ),
+]
+KeepOption: TypeAlias = Annotated[
+    bool, typer.Option("--keep", help="Leave logs, tables and the broker's data for a look.")
+]
+
+
+@app.command()
+def stream(
+    rounds: RoundsOption = 7,
+    seconds: SecondsOption = 10,
+    warm_up: Annotated[
+        float, typer.Option("--warm-up", min=0, help="Seconds for the broker's compiler.")
+    ] = 25,
+    profile: Annotated[
+        Path | None,
+        typer.Option(help="Write a cProfile of the last round's worker here; slows it down."),
+    ] = None,
+    bootstrap: BenchBootstrapOption = None,
+    keep: KeepOption = False,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """
+    Events a second of one worker process, beside a raw echo on the same broker.
+
+    20 rules in 5 policies, a budget, a rate limit, 5,000 users, prompts of 600 characters of ordinary words that
+    never repeat, exactly once. Takes about a minute and 40 s a round.
+    """
+    from enforcer.bench import stream as bench  # noqa: PLC0415 — brings the whole data plane
+    from enforcer.control import policies  # noqa: PLC0415 — as above
+
+    plan = bench.Plan(rounds, seconds, warm_up, profile=str(profile or ""))
+    answer = _run(
+        "stream",
+        lambda where: bench.measure(where, plan, publish=policies.apply, tell=note),
+        jit="c2",
+        bootstrap=bootstrap,
+        keep=keep,
+    )
+    _show(answer, output)
+
+
+@app.command()
+def latency(
+    rounds: RoundsOption = 7,
+    seconds: SecondsOption = 10,
+    rate: Annotated[float, typer.Option(min=1, help="Calls a second, evenly spaced.")] = 1_000,
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            help="Arrivals and sizes from a file with TIMESTAMP,ContextTokens,GeneratedTokens, instead of a rate.",
+        ),
+    ] = None,
+    speed: Annotated[
+        float, typer.Option(min=0.001, help="How many times as fast the trace is replayed.")
+    ] = 1.0,
+    bootstrap: BenchBootstrapOption = None,
+    keep: KeepOption = False,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """
+    Milliseconds from the intended send to the verdict, through the client, beside a raw echo.
+
+    Open loop: calls leave when they are due, and a late answer counts from then. Same rules as `bench stream`.
+    """
+    from enforcer.bench import latency as bench  # noqa: PLC0415 — brings the whole data plane
+    from enforcer.control import policies  # noqa: PLC0415 — as above
+    from enforcer.testing.trace import read_trace  # noqa: PLC0415 — as above
+
+    arrivals = [(a.at_s, a.input_tokens) for a in read_trace(trace)] if trace else ()
+    plan = bench.Plan(rounds, seconds, rate, arrivals, speed)
+    answer = _run(
+        "latency",
+        lambda where: bench.measure(where, plan, publish=policies.apply, tell=note),
+        jit="c1",
+        bootstrap=bootstrap,
+        keep=keep,
+    )
+    _show(answer, output)
+
+
+def _run(
+    name: str,
+    measure: Callable[[Place], Coroutine[Any, Any, dict[str, Any]]],
+    *,
+    jit: Jit,
+    bootstrap: str | None,
+    keep: bool,
+) -> dict[str, Any]:
+    """Measure in a place of its own. Ctrl-C and SIGTERM end every process and delete everything."""
+    import uvloop  # noqa: PLC0415 — as above
+
+    from enforcer.bench.site import place  # noqa: PLC0415 — as above
+
+    settings = Settings.load()
+    with _terminate_interrupts(), progress_shown() as progress:
+        given = place(name, settings, jit=jit, bootstrap=bootstrap, keep=keep, progress=progress)
+        with given as where:
+            answer = uvloop.run(measure(where))
+            if keep:
+                note(f"kept: {where.directory}")
+    return answer
+
+
+@contextlib.contextmanager
+def _terminate_interrupts() -> Iterator[None]:
+    """SIGTERM does what Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _show(answer: dict[str, Any], output: OutputFormat) -> None:
+    if output is not OutputFormat.TABLE:
+        emit(answer, output)
+        return
+    names = [*answer["figures"], *(n for n in answer["baseline"] if n not in answer["figures"])]
+    table(
+        [
+            {
+                "figure": name.replace("_", " "),
+                "enforcer": answer["figures"].get(name),
+                "baseline": answer["baseline"].get(name),
+            }
+            for name in names
+        ]
+    )
+    write("")
+    rest = {k: v for k, v in answer.items() if k not in {"figures", "baseline", "machine"}}
+    emit(rest, output)
+    write("")
+    emit(answer["machine"], output)
+    if answer.get("noisy"):
+        note("noisy: the baseline's rounds differ by more than 1.5; repeat on a quieter machine")
