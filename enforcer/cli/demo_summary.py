@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from enforcer.cli import demo_ledger
-from enforcer.cli.demo_view import UNICODE, bar, budget_label, milliseconds, usd
+from enforcer.cli.demo_view import bar, budget_label, glyphs_for, milliseconds, usd
 
 if TYPE_CHECKING:
     from enforcer.cli.demo_session import Result
@@ -49,6 +50,7 @@ def as_table(result: Result) -> list[str]:
     per_s = plain["requests"] / result.seconds if result.seconds > 0 else 0.0
     verdicts = plain["verdicts"]
     total = sum(verdicts.values()) or 1
+    glyphs = glyphs_for(sys.stdout.encoding or "")
     lines = [
         "",
         f"  requests    {plain['requests']:>8,}    in {result.seconds:.1f} s, {per_s:,.0f} a second",
@@ -58,7 +60,7 @@ def as_table(result: Result) -> list[str]:
         f"{plain['duplicated']} duplicated",
     ]
     lines += [
-        f"    {verdict:<8}  {count:>8,}    {bar(count / total, 0, 30, UNICODE)} {count / total:.1%}"
+        f"    {verdict:<8}  {count:>8,}    {bar(count / total, 0, 30, glyphs)} {count / total:.1%}"
         for verdict, count in verdicts.items()
     ]
     chain = "chain verified" if plain["chain_verified"] else "CHAIN BROKEN"

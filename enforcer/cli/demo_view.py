@@ -39,6 +39,11 @@ UNICODE: Final = Glyphs("█", "▒", "░", "▁▂▃▄▅▆▇█", "·")
 ASCII: Final = Glyphs("#", "+", ".", "_.-=+*%#", "-")
 
 
+def glyphs_for(encoding: str) -> Glyphs:
+    """What a stream of *encoding* can show."""
+    return UNICODE if encoding.lower().startswith("utf") else ASCII
+
+
 @dataclass(slots=True)
 class Ledger:
     """The ledger's side of the page, as last seen."""
@@ -155,11 +160,12 @@ def _budgets(
     budgets: list[tuple[BudgetId, LiveBudget]], width: int, glyphs: Glyphs
 ) -> RenderableType:
     grid = Table.grid(padding=(0, 1), pad_edge=False)
-    grid.add_column(width=_LABEL, no_wrap=True, overflow="ellipsis")
+    label = min(_LABEL, max(12, width - 39))
+    grid.add_column(width=label, no_wrap=True, overflow="ellipsis")
     grid.add_column(no_wrap=True)
     for _ in range(3):
         grid.add_column(justify="right", min_width=8, no_wrap=True)
-    bar_width = max(8, width - _LABEL - 3 * 9 - 3)
+    bar_width = max(8, width - label - 3 * 9 - 3)
     grid.add_row(
         Text(" spend by account", "dim"),
         Text(f"{glyphs.full} spent {glyphs.half} reserved"[:bar_width], "dim"),

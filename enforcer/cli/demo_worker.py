@@ -198,8 +198,15 @@ def last_line(log: Path) -> str:
         # An error is told as one line and a help line; the first says what happened.
         told = [line for line in lines if line.startswith("error[")]
         if lines:
-            return (told or lines)[-1].strip()[:300]
+            return _readable((told or lines)[-1].strip())[:300]
     return "it has logged nothing"
+
+
+def _readable(line: str) -> str:
+    """A JSON log line as its event's name; any other as it is."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return f"it last logged `{json.loads(line)['event']}`"
+    return line
 
 
 async def _status_of(process: subprocess.Popen[bytes]) -> int:
