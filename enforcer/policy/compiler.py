@@ -39,8 +39,9 @@ event: what can be known before a request comes is in the code or in a constant.
    the others after the guard has let the request through. Facts are not: a fact is computed when its
    expression is reached, and the facts object keeps it.
 
-5. **Errors are a slow path.** A None that reaches a rule calls ``failed``, which finds out what erred by
-   looking at the few tests that can, and appends the rule's failure. Exceptions are bugs and pass.
+5. **Errors are a slow path.** A None that reaches a rule calls a method of ``failures``, which finds out
+   what erred by looking at the few tests that can, and appends the rule's failure. A detector that cannot
+   tell a fact raises RequestError; the test that asked is an error. Other exceptions are bugs and pass.
 
 6. **Requirements.** Equality tests that a request must pass for any rule to match are read off the form
    (requirements.py); the program indexes policies by them. Absorption makes that exact: a false term
@@ -54,6 +55,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
+from enforcer.errors import RequestError
 from enforcer.policy import runtime
 from enforcer.policy.fields import CONTAINS_PII, Field, Kind, Origin, is_direct
 from enforcer.policy.ir import (
@@ -96,6 +98,7 @@ _HELPERS: dict[str, Any] = {
     "read_record": read_record,
     "same": runtime.same,
     "text_in": runtime.text_in,
+    "unknown": RequestError,
 }
 
 
@@ -180,7 +183,7 @@ class _Code:
         """
         if isinstance(expression, Test):
             result = self.temporary()
-            self.emit(_assign(result, self.test(expression)), guard)
+            self.emit(self._assign_test(result, expression), guard)
             return result
         if isinstance(expression, Not):
             inner = self.lower(expression.term, guard)
@@ -210,8 +213,16 @@ class _Code:
 
     def _fold_test(self, term: Test, result: str, guard: str | None, *, is_all: bool) -> None:
         inner = self.temporary()
-        statements = [_assign(inner, self.test(term)), _fold(result, inner, is_all=is_all)]
+        statements = [self._assign_test(inner, term), _fold(result, inner, is_all=is_all)]
         self.emit(_if(_undecided(result, is_all=is_all), statements), guard)
+
+    def _assign_test(self, result: str, test: Test) -> ast.stmt:
+        """The value of a test into a variable; None where a detector cannot tell the fact."""
+        assign = _assign(result, self.test(test))
+        if not test.is_detected:
+            return assign
+        unknown = ast.ExceptHandler(_name("unknown"), None, [_assign(result, ast.Constant(None))])
+        return ast.Try([assign], [unknown], [], [])
 
     def _fold_compound(self, term: Expr, result: str, guard: str | None, *, is_all: bool) -> None:
         open_ = self.temporary()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from enforcer.detect.pii import KINDS as PII_KINDS
 from enforcer.policy import documents as models
 from enforcer.policy.conditions import to_plain
 from enforcer.policy.fields import (
     LLM,
-    PII_KINDS,
     Field,
     FieldError,
     Kind,

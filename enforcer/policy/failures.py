@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from enforcer.errors import RequestError
 from enforcer.policy.fields import Kind
 from enforcer.policy.ir import ORDERINGS, Expr, Test, tests
 from enforcer.policy.model import EVALUATION_ERROR, FactsView, Match, RuleCode, RuleErrorInfo
@@ -28,8 +29,14 @@ _TYPE_WORDS: dict[type, str] = {
 }
 
 
-def describe(test: Test, request: Any, now_us: int | None) -> str | None:
+def describe(test: Test, request: Any, facts: FactsView, now_us: int | None) -> str | None:
     """Why *test* errs on this request; None if it does not."""
+    if test.is_detected:
+        try:
+            getattr(facts, test.field.fact)
+        except RequestError as error:
+            return f"`{test.field}` cannot be known: {error.message}"
+        return None
     if test.field.type.kind is Kind.TIME:
         return "the time of the event is not known" if now_us is None else None
     value = reader(test.field)(request)
@@ -72,9 +79,8 @@ class Failures:
         errors: list[RuleErrorInfo],
     ) -> bool:
         """The condition of rule *at* erred. Returns whether a deny is among the matches now."""
-        del facts
         rule = self._rules[at]
-        message = self._message(_fallible([rule.condition]), request, now_us)
+        message = self._message(_fallible([rule.condition]), (request, facts, now_us))
         return self._fail(rule, message, denied, hits=hits, errors=errors)
 
     def match(
@@ -87,8 +93,7 @@ class Failures:
         errors: list[RuleErrorInfo],
     ) -> bool:
         """The policy's ``match`` erred: each of its rules that would have run has erred."""
-        del facts
-        message = "match: " + self._message(self._match, request, now_us)
+        message = "match: " + self._message(self._match, (request, facts, now_us))
         for rule in self._rules:
             if request.phase in rule.phases and not (denied and rule.verdict != "deny"):
                 denied = self._fail(rule, message, denied, hits=hits, errors=errors)
@@ -104,8 +109,8 @@ class Failures:
         errors: list[RuleErrorInfo],
     ) -> bool:
         """The policy's ``unless`` erred. It does not exempt; the decision lists it."""
-        del facts, hits
-        message = "unless: " + self._message(self._unless, request, now_us)
+        del hits
+        message = "unless: " + self._message(self._unless, (request, facts, now_us))
         errors.append(RuleErrorInfo(self._policy, "", EVALUATION_ERROR, message))
         return denied
 
@@ -124,9 +129,11 @@ class Failures:
         hits.append(rule.failure)
         return True
 
-    def _message(self, fallible: tuple[Test, ...], request: Any, now_us: int | None) -> str:
+    def _message(
+        self, fallible: tuple[Test, ...], arguments: tuple[Any, FactsView, int | None]
+    ) -> str:
         for test in fallible:
-            said = describe(test, request, now_us)
+            said = describe(test, *arguments)
             if said is not None:
                 return said
         return "a value has a type that the condition cannot compare"

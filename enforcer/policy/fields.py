@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING
 
+from enforcer.detect.pii import KINDS as PII_KINDS
 from enforcer.policy.paths import Path, PathError, format_path, parse_path
 
 if TYPE_CHECKING:
@@ -169,18 +170,6 @@ REQUEST = _record(
     caller=_record(kind=TEXT, ip=TEXT),
     llm=LLM,
     attributes=Type(Kind.MAP, element=ANY),
-)
-
-# The kinds of personal data that are counted, in the existing engine's names.
-PII_KINDS = (
-    "email",
-    "phone",
-    "ssn",
-    "credit_card",
-    "ip_address",
-    "name",
-    "address",
-    "date_of_birth",
 )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from enforcer.policy.fields import Cost, Field, Kind
+from enforcer.policy.fields import Cost, Field, Kind, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,10 +45,20 @@ class Test:
 
     @property
     def can_err(self) -> bool:
-        """Whether the type of the field shows only at run time, and this operator minds."""
-        if self.field.type.kind is Kind.TIME:
+        """
+        Whether it may be an error on some request.
+
+        It is where the type shows only at run time and the operator minds, and where a detector may not
+        be able to tell the fact.
+        """
+        if self.field.type.kind is Kind.TIME or self.is_detected:
             return True
         return self.op in _CAN_ERR and self.field.type.kind in _UNTYPED
+
+    @property
+    def is_detected(self) -> bool:
+        """Whether it reads a fact that a detector finds, and may fail to."""
+        return self.field.origin is Origin.FACT and self.field.cost is Cost.DETECTOR
 
     @property
     def cost(self) -> Cost:

@@ -139,3 +139,4 @@ class PolicyCode:
     deny_cost: Cost
     # What a request must have for any rule to match: path to values. The index is made from it.
     requirements: Mapping[Path, frozenset[str]]
+    pii_kinds: frozenset[str]  # Kinds of personal data that its conditions name.

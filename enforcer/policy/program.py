@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from enforcer.detect import pii
 from enforcer.policy import documents as models
 from enforcer.policy.amounts import PERIODS_US
 from enforcer.policy.canonical import policy_digest, set_digest
@@ -19,7 +20,7 @@ from enforcer.policy.compiler import compile_guard, compile_run
 from enforcer.policy.failures import Failures
 from enforcer.policy.fields import Cost
 from enforcer.policy.findings import Findings, raise_errors
-from enforcer.policy.ir import ALWAYS, can_err, cost
+from enforcer.policy.ir import ALWAYS, can_err, cost, tests
 from enforcer.policy.limits import BudgetLimit, RateLimit
 from enforcer.policy.model import Evaluation, FactsView, Match, PolicyCode, RuleErrorInfo
 from enforcer.policy.paths import Path, parse_edited
@@ -125,7 +126,21 @@ def _compile(lowered: Lowered, digest: str) -> PolicyCode:
         has_deny=bool(denies),
         deny_cost=max((cost(rule.condition) for rule in denies), default=Cost.FIELD),
         requirements=_requirements(lowered),
+        pii_kinds=_pii_kinds(lowered),
     )
+
+
+def _pii_kinds(lowered: Lowered) -> frozenset[str]:
+    """The kinds of personal data that conditions name: in a path, or as a literal to ``pii.types``."""
+    named: set[Any] = set()
+    guards = [each for each in (lowered.match, lowered.unless) if each is not None]
+    for expression in (*guards, *(rule.condition for rule in lowered.rules)):
+        for test in tests(expression):
+            if test.field.path[0] == "pii":
+                literals = test.value if isinstance(test.value, list) else [test.value]
+                named.update(each for each in literals if isinstance(each, str))
+                named.update(test.field.path[2:])
+    return frozenset(named & set(pii.KINDS))
 
 
 def _requirements(lowered: Lowered) -> dict[Path, frozenset[str]]:
@@ -245,6 +260,7 @@ class TenantProgram:
         "budgets",
         "invalid",
         "known",
+        "pii_kinds",
         "policies",
         "policy_digest",
         "policy_sets",
@@ -269,7 +285,10 @@ class TenantProgram:
         self.settings = settings or TenantSettings(tenant)
         self.policy_sets: dict[str, str] = {scope.scope: scope.digest for scope in scopes}
         self.policy_digest = policy_digest(self.policy_sets)
-        policies = [policy for scope in scopes for policy in scope.policies if policy.rules]
+        every = [policy for scope in scopes for policy in scope.policies]
+        # What facts must look for: a kind that no scan looks for would never be found.
+        self.pii_kinds: frozenset[str] = pii.DEFAULT.union(*(each.pii_kinds for each in every))
+        policies = [policy for policy in every if policy.rules]
         policies.sort(key=lambda each: (-each.priority, each.id, each.scope))
         self.policies: tuple[PolicyCode, ...] = tuple(policies)
         self._index = _Index(tuple(each for each in policies if not each.shadow))

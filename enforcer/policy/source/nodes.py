@@ -87,6 +87,7 @@ def plain(node: Node) -> Any:
 
 
 INT64_MAX = 2**63 - 1
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _INT = re.compile(r"[-+]?[0-9]+\Z")
 _OCTAL_OR_HEX = re.compile(r"0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
@@ -125,6 +126,13 @@ def scalar(text: str) -> Any:
     if _NOT_FINITE.match(text):
         raise NumberError("ENF0109", f"`{text}` is no number a policy can compare with")
     return decimal(text) if _FLOAT.match(text) else text
+
+
+def join_surrogates(text: str) -> str:
+    r"""Escapes such as ``\ud83d\ude42``, which JSON in YAML has, to the character they mean together."""
+    if text.isascii() or not _SURROGATE.search(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 def decimal(text: str) -> Decimal:

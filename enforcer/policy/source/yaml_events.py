@@ -23,7 +23,15 @@ from ruamel.yaml.events import (
 )
 
 from enforcer.errors import Span
-from enforcer.policy.source.nodes import Limits, Node, NumberError, Style, Text, scalar
+from enforcer.policy.source.nodes import (
+    Limits,
+    Node,
+    NumberError,
+    Style,
+    Text,
+    join_surrogates,
+    scalar,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,7 +122,9 @@ class _Builder:
         return True
 
     def _count(self, event: Any) -> bool:
-        self._nodes += 1
+        frame = self._stack[-1] if self._stack else None
+        is_key = frame is not None and isinstance(frame.node.value, dict) and frame.key is None
+        self._nodes += not is_key
         if self._nodes > self._limits.nodes_max:
             self._findings.error(
                 "ENF0104",
@@ -167,6 +177,8 @@ class _Builder:
                     error.code, str(error), span, help="write a finite number, or quote the text"
                 )
                 value = 0
+        elif event.style == '"':
+            value = join_surrogates(value)
         frame = self._stack[-1] if self._stack else None
         if frame is not None and isinstance(frame.node.value, dict) and frame.key is None:
             self._take_key(frame, event, value, span=span)

@@ -6,6 +6,7 @@ import pytest
 from policy_sources import Facts, documents, program, request, rules_of, spec, tenant
 
 from enforcer import policy
+from enforcer.errors import RequestError
 
 ERRING = "{operator: gt, field: attributes.x, value: 1}"
 MODEL = "{operator: eq, field: llm.model, value: gpt-4o}"
@@ -355,3 +356,66 @@ def test_programs_are_composed_and_taken_over():
     assert before.policies[0] in after.policies
     assert len(after.policies) == 2
     assert after.digest != before.digest
+
+
+class Unknown(Facts):
+    """Facts of a text that is too large to read."""
+
+    @property
+    def pii_types(self):
+        raise RequestError("the text is larger than a scan may read", code="detect_failed")
+
+    pii_count = input_tokens = pii_types
+
+
+DETECTED = "{operator: contains, field: pii.types, value: email}"
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        DETECTED,
+        "{operator: not_contains, field: pii.types, value: email}",
+        "{operator: gt, field: pii.count, value: 0}",
+        f"{{operator: not, conditions: [{DETECTED}]}}",
+        f"{{operator: and, conditions: [{DETECTED}, {MODEL}]}}",
+        f"{{operator: or, conditions: [{DETECTED}, {{operator: gt, field: llm.input_tokens, value: 0}}]}}",
+    ],
+)
+def test_a_fact_that_cannot_be_known_fails_closed(condition):
+    """
+    A detector that cannot tell is an error of the rules that ask it, and of no other.
+    """
+    text = f"rules: [{{id: a, then: deny, condition: {condition}}}, {{id: b, then: deny}}]"
+    found = evaluate(program(spec(text)), Unknown())
+    assert [each.code for each in found.matches] == ["evaluation_error", "policy_deny"]
+    assert "larger than a scan may read" in found.errors[0].message
+    guarded = spec(f"match: {condition}\nbudgets: [{{id: b, per: day, limit_usd: 1}}]")
+    with pytest.raises(policy.EvaluationError):
+        program(guarded).budgets[0].guard(request(), Unknown())
+
+
+def test_a_decisive_term_absorbs_a_fact_that_cannot_be_known():
+    """
+    false and error is false, true or error is true, also where the error is a detector's.
+    """
+    for name, model, matched in (("and", "other", False), ("or", "gpt-4o", True)):
+        condition = f"{{operator: {name}, conditions: [{DETECTED}, {{operator: eq, field: llm.model, value: {model}}}]}}"
+        found = evaluate(
+            program(spec(f"rules: [{{id: a, then: deny, condition: {condition}}}]")), Unknown()
+        )
+        assert bool(found.matches) is matched
+        assert not found.errors
+
+
+def test_a_program_names_the_kinds_of_personal_data_it_asks_for():
+    """
+    The default kinds, and those that its conditions name: facts must look for them.
+    """
+    text = (
+        "match: {operator: gt, field: pii.counts.address, value: 0}\n"
+        "rules: [{id: a, then: deny, condition: {operator: contains, field: pii.types, value: name}}]"
+    )
+    default = program(spec("rules: []")).pii_kinds
+    assert program(spec(text)).pii_kinds == default | {"name", "address"}
+    assert not {"name", "address"} & default
