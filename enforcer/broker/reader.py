@@ -138,7 +138,10 @@ class KafkaReader:
 
     def end(self, topic: str, partition: int) -> int | None:
         """See ``ports.Reader``."""
-        state = self._state(TopicPartition(topic, partition))
+        tp = TopicPartition(topic, partition)
+        if tp not in self._placed:
+            return None
+        state = self._state(tp)
         end: int | None = state.lso if self._read_committed else state.highwater
         return end
 
