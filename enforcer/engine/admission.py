@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from enforcer import detect, events
 from enforcer.engine import limits
+from enforcer.state.usage import COST_USD_NANO_MAX, TOKENS_MAX
 
 if TYPE_CHECKING:
     from enforcer.policy import TenantProgram
@@ -77,7 +78,14 @@ def check_limits(
             check.reasons.append(events.Reason("", "", "deny", error.code, error.message))
         return check
     check.tokens = input_tokens + facts.max_output_tokens
-    _price(check, program, facts, input_tokens)
+    if check.tokens <= TOKENS_MAX:
+        _price(check, program, facts, input_tokens)
+    if check.tokens > TOKENS_MAX or (check.cost_usd_nano or 0) > COST_USD_NANO_MAX:
+        # As with usage, what is absurd is not believed; and amounts would leave 64 bits.
+        check.tokens, check.cost_usd_nano, check.input_usd_nano = 0, None, 0
+        message = "the call may take more tokens or money than any call can"
+        check.reasons.append(events.Reason("", "", "deny", "invalid_request", message))
+        return check
     if plan.rates:
         reasons, check.taken, check.retry_after_ms = limits.check_rates(
             plan.rates, rows, tokens=check.tokens, now_us=now_us

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PSEUDONYM_BYTES = 10
 PERIODS = {1_000_000: "second", 60_000_000: "minute", 3_600_000_000: "hour", 86_400_000_000: "day"}
 US_PER_MS = 1_000
+BOOKED_USD_NANO_MAX = 1 << 62  # Past its limit: a row has 64 bits, and even `warn` ends there.
+FULL_AT_US_MAX = 1 << 62  # The same for rate limits.
 ESTIMATE = 1  # Marks units that usage settles, until the reservation's expiry takes its place.
 
 
@@ -68,7 +70,8 @@ def pseudonym(value: str, key: bytes) -> str:
 
 
 def _names_a_person(path: str) -> bool:
-    return path.startswith(("user.", "caller.ip"))
+    # Texts of the call, and what is read from the JSON as it came, may hold anything.
+    return path.startswith(("user.", "caller.ip", "llm.messages", "llm.prompt", "raw."))
 
 
 def row_values(
@@ -154,13 +157,7 @@ class _Planning:
         """The key part of the limit's row, or None where the limit does not apply."""
         if limit.shadow:
             return None
-        try:
-            if not limit.guard(self._request, self._facts, self._now_us):
-                return None
-        except EnforcerError as error:
-            # An erring guard of a limit denies: it fails closed.
-            self.errors.append(events.RuleError(limit.policy, limit.id, error.code, error.message))
-            self.failed.append(_reason(limit, "deny", "evaluation_error", error.message))
+        if not self._applies(limit):
             return None
         if not limit.paths:
             return ""
@@ -172,6 +169,22 @@ class _Planning:
                 self.missing.append(_reason(limit, "deny", "missing_key", _missing(limit, values)))
                 return None
         return state.key_part(row_values(values, limit.paths, self._pseudonym_key))
+
+    def _applies(self, limit: BudgetLimit | RateLimit) -> bool:
+        """Whether the limit's policy concerns the request; what errs is listed, and denies unless told to skip."""
+        try:
+            holds = limit.code.guard(self._request, self._facts, self._now_us)
+            message = f"the match of policy `{limit.policy}` could not be evaluated"
+        except EnforcerError as error:
+            holds, message = None, error.message
+        if holds is None:
+            self.errors.append(
+                events.RuleError(limit.policy, limit.id, "evaluation_error", message)
+            )
+            if limit.code.on_error != "skip":
+                self.failed.append(_reason(limit, "deny", "evaluation_error", message))
+            return False
+        return holds
 
 
 def _missing(limit: BudgetLimit | RateLimit, values: Iterable[str | None]) -> str:
@@ -203,9 +216,12 @@ def check_rates(
     for limit, row_key, quota in planned:
         in_tokens = limit.unit == "tokens"
         cost = tokens if in_tokens else 1
+        row = rows.get(row_key)
         verdict = limit.on_exceeded
+        if verdict == "warn" and _is_beyond_reason(row, quota, cost, now_us):  # type: ignore[arg-type]
+            verdict = "deny"
         try:
-            wait_us = state.wait_us(rows.get(row_key), quota, cost=cost, now_us=now_us)  # type: ignore[arg-type]
+            wait_us = state.wait_us(row, quota, cost=cost, now_us=now_us)  # type: ignore[arg-type]
         except CostExceedsBurstError as error:
             reasons.append(_reason(limit, verdict, "exceeds_burst", error.message))
             wait_us = 0
@@ -230,6 +246,14 @@ def check_rates(
     return reasons, effects, wait_ms
 
 
+def _is_beyond_reason(
+    row: events.RateRow | None, quota: state.Quota, cost: int, now_us: int
+) -> bool:
+    """Whether taking *cost* would put the bucket's next full moment where 64 bits end."""
+    full_at_us = now_us if row is None else max(row.full_at_us, now_us)
+    return full_at_us + cost * quota.period_us // max(quota.limit, 1) > FULL_AT_US_MAX
+
+
 def check_budgets(
     planned: Sequence[PlannedBudget], rows: Rows, *, cost_usd_nano: int
 ) -> tuple[list[events.Reason], list[events.Effect]]:
@@ -239,11 +263,12 @@ def check_budgets(
     for limit, row_key, _, limit_usd_nano, until_us in planned:
         row = rows.get(row_key)
         if not state.admits(row, limit_usd_nano, cost_usd_nano):  # type: ignore[arg-type]
-            left = max(state.remaining_usd_nano(row, limit_usd_nano), 0)  # type: ignore[arg-type]
+            remaining = state.remaining_usd_nano(row, limit_usd_nano)  # type: ignore[arg-type]
+            left = max(remaining, 0)
             reasons.append(
                 _reason(
                     limit,
-                    limit.on_exceeded,
+                    limit.on_exceeded if remaining > -BOOKED_USD_NANO_MAX else "deny",
                     "budget_exceeded",
                     f"the budget of {usd(limit_usd_nano)} USD per {limit.per} has {usd(left)} left, "
                     f"the call may cost {usd(cost_usd_nano)}",

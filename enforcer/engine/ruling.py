@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from enforcer import events
+from enforcer.state.usage import COST_USD_NANO_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,8 @@ class Ruling:
 
     def take(self, check: Check, counted: events.Facts) -> None:
         """Take over what the limits found out, and the facts that were counted on the way."""
-        if counted.estimated_cost_usd_nano is None:
+        estimate = counted.estimated_cost_usd_nano
+        if estimate is None or estimate > COST_USD_NANO_MAX:
             counted.estimated_cost_usd_nano = check.cost_usd_nano
         self.facts = counted
         self.cost_usd_nano = check.cost_usd_nano

@@ -6,56 +6,60 @@ Verdicts join as deny > modify > warn > allow, so a deny rule added anywhere nev
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from enforcer import events
+from enforcer import detect, events
 from enforcer.engine import edits
-from enforcer.engine.admission import check_limits
-from enforcer.engine.denials import DenialError
+from enforcer.engine.admission import Check, check_limits
 from enforcer.engine.ruling import Ruling
-from enforcer.errors import RequestError
-from enforcer.events.edits import apply_edits
+from enforcer.engine.unknown_facts import evaluate_each
+from enforcer.policy.model import EVALUATION_ERROR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from enforcer import detect
     from enforcer.engine import limits
     from enforcer.policy import Match, TenantProgram
+    from enforcer.policy.model import Evaluation
     from enforcer.state import Rows
 
 DEFAULT_DENY: Final = "no rule matched, and the tenant denies by default"
 
 
+class Asked(NamedTuple):
+    """
+    One request, as rules read it.
+
+    Attributes:
+        request: As it came: what the gateway holds and edits.
+        completed: The same with the tenant's defaults; the same object where there are none.
+        facts: Of the completed request.
+        facts_of: Facts of an edited request.
+    """
+
+    request: events.Request
+    completed: events.Request
+    facts: detect.RequestFacts
+    facts_of: Callable[[events.Request], detect.RequestFacts]
+
+
 def rule_on(
-    program: TenantProgram,
-    request: events.Request,
-    facts: detect.RequestFacts,
-    plan: limits.Plan,
-    rows: Rows,
-    *,
-    now_us: int,
-    facts_of: Callable[[events.Request], detect.RequestFacts],
+    program: TenantProgram, asked: Asked, plan: limits.Plan, rows: Rows, *, now_us: int
 ) -> Ruling:
     """
     Steps 1 to 5. Reads rows, writes none.
 
     Args:
         program: Of the request's tenant.
-        request: As it came.
-        facts: Of the request.
+        asked: The request.
         plan: Limits and their rows, from the request as it came.
         rows: As they were before this request.
         now_us: Event time.
-        facts_of: Facts of an edited request.
-
-    Raises: DenialError, when the request lacks what its tenant requires.
     """
-    request, facts = _completed(program, request, facts, facts_of)
     ruling = Ruling(verdict="allow")
 
     # 1. Rules, on the request as it came.
-    evaluation = program.evaluate(request, facts, now_us=now_us)
+    evaluation = _evaluate(program, asked, now_us)
     ruling.errors = [
         events.RuleError(e.policy, e.rule, e.code, e.message) for e in evaluation.errors
     ]
@@ -70,78 +74,100 @@ def rule_on(
     modifies = by_verdict["modify"]
     merged: edits.Merged | None = None
     if modifies and not denials:
-        merged = _merge(request, modifies, denials)
+        merged = _merge(asked, modifies, denials)
     if merged is not None and merged.operations:
-        request, facts = merged.edited, facts_of(merged.edited)
-        again = program.recheck(request, facts, merged.paths, now_us=now_us)
-        denials += [_reason(match) for match in again]
-
-    # 4 and 5. Tokens and cost of the edited request, and the limits.
-    check = check_limits(program, facts, plan, rows, now_us, model=request.llm.model)
-    denials += [r for r in check.reasons if r.verdict == "deny"]
-    ruling.take(check, facts.counted())
-    ruling.warnings = [_reason(m) for m in by_verdict["warn"]]
-    ruling.warnings += [r for r in check.reasons if r.verdict == "warn"]
+        denials += _recheck(program, merged, ruling, now_us, asked=asked)
     kept = [m for i, m in enumerate(modifies) if merged is not None and i in merged.rules]
-    allowed = by_verdict["allow"]
-    if not (denials or kept or ruling.warnings or allowed) and (
-        program.settings.default_verdict == "deny"
-    ):
+
+    # The tenant's default stands where no rule matched; an exceeded limit is no rule.
+    has_match = denials or kept or by_verdict["warn"] or by_verdict["allow"]
+    if not has_match and program.settings.default_verdict == "deny":
         denials = [events.Reason("", "", "deny", "default_deny", DEFAULT_DENY)]
 
-    # The verdicts join: deny > modify > warn > allow.
+    # 4 and 5. Tokens and cost of the request as it would be sent, and the limits.
+    sent = asked.request if merged is None else merged.sent
+    facts = asked.facts if sent is asked.completed else asked.facts_of(sent)
+    check = check_limits(program, facts, plan, rows, now_us, model=sent.llm.model)
+    denials += [r for r in check.reasons if r.verdict == "deny"]
+    counted = asked.facts.counted()
+    ruling.take(check, counted if facts is asked.facts else _joined(counted, facts.counted()))
+    ruling.warnings = [_reason(m) for m in by_verdict["warn"]]
+    ruling.warnings += [r for r in check.reasons if r.verdict == "warn"]
+    if merged is not None and kept and not denials:
+        ruling.edits = merged.operations
+    _join(ruling, check, denials, kept, allowed=by_verdict["allow"])
+    return ruling
+
+
+def _join(
+    ruling: Ruling,
+    check: Check,
+    denials: list[events.Reason],
+    kept: list[Match],
+    *,
+    allowed: list[Match],
+) -> None:
+    """The verdicts join: deny > modify > warn > allow."""
     if denials:
         ruling.verdict, ruling.reasons = "deny", denials
         ruling.views = check.views_before
-        return ruling
+        if any(reason.code != "rate_limited" for reason in denials):
+            ruling.retry_after_ms = None  # Waiting alone would not help.
+        return
     if kept:
-        assert merged is not None
         ruling.verdict, ruling.reasons = "modify", [_reason(m) for m in kept]
-        ruling.edits = merged.operations
     elif ruling.warnings:
         ruling.verdict, ruling.reasons = "warn", list(ruling.warnings)
     else:
         ruling.reasons = [_reason(m) for m in allowed]
     ruling.views, ruling.effects = check.views_after, check.booking
-    return ruling
+
+
+def _joined(before: events.Facts, after: events.Facts) -> events.Facts:
+    """The facts that rules saw, with the tokens and the cost of the request as it would be sent."""
+    if after.input_tokens is not None:
+        before.input_tokens = after.input_tokens
+    before.estimated_cost_usd_nano = after.estimated_cost_usd_nano
+    return before
+
+
+def _evaluate(program: TenantProgram, asked: Asked, now_us: int) -> Evaluation:
+    try:
+        return program.evaluate(asked.completed, asked.facts, now_us=now_us)
+    except detect.DetectError:
+        # A text that cannot be read: the rules that need it err, the others hold.
+        return evaluate_each(program, asked.completed, asked.facts, now_us)
 
 
 def _merge(
-    request: events.Request, modifies: list[Match], denials: list[events.Reason]
+    asked: Asked, modifies: list[Match], denials: list[events.Reason]
 ) -> edits.Merged | None:
     """The merged edits; None, and one more denial, when one cannot be applied or a text cannot be read."""
     try:
-        return edits.merge(request, modifies)
-    except RequestError as error:
-        code = error.code if error.code == "edit_failed" else "evaluation_error"
-        first = modifies[0]
-        denials.append(events.Reason(first.policy, first.rule, "deny", code, error.message))
+        return edits.merge(asked.request, modifies, completed=asked.completed)
+    except edits.EditFailedError as error:
+        failed = modifies[error.index]
+        denials.append(events.Reason(failed.policy, failed.rule, "deny", error.code, error.message))
         return None
 
 
-def _completed(
-    program: TenantProgram,
-    request: events.Request,
-    facts: detect.RequestFacts,
-    facts_of: Callable[[events.Request], detect.RequestFacts],
-) -> tuple[events.Request, detect.RequestFacts]:
-    """The request with the tenant's defaults, after what the tenant requires was found in it."""
-    settings = program.settings
-    absent = [
-        p for p in settings.required if edits.value_at(request, edits.segments(p)) is edits.ABSENT
+def _recheck(
+    program: TenantProgram, merged: edits.Merged, ruling: Ruling, now_us: int, *, asked: Asked
+) -> list[events.Reason]:
+    """The deny rules that read what was edited, on the edited request; what errs is listed."""
+    try:
+        again = program.recheck(
+            merged.edited, asked.facts_of(merged.edited), merged.paths, now_us=now_us
+        )
+    except detect.DetectError as error:
+        ruling.errors.append(events.RuleError("", "", EVALUATION_ERROR, error.message))
+        return [events.Reason("", "", "deny", EVALUATION_ERROR, error.message)]
+    ruling.errors += [
+        events.RuleError(m.policy, m.rule, m.code, m.reason)
+        for m in again
+        if m.code == EVALUATION_ERROR
     ]
-    if absent:
-        paths = ", ".join(p for p in absent)
-        raise DenialError("invalid_request", f"the tenant requires {paths}")
-    given = [
-        events.Edit("add", edits.pointer(edits.segments(path)), edits.json_text(value))
-        for path, value in settings.defaults.items()
-        if edits.value_at(request, edits.segments(path)) is edits.ABSENT
-    ]
-    if not given:
-        return request, facts
-    completed = apply_edits(request, given)
-    return completed, facts_of(completed)
+    return [_reason(match) for match in again]
 
 
 def _reason(match: Match) -> events.Reason:
