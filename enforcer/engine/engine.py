@@ -268,6 +268,7 @@ class Engine:
             day=day_of(now_us),
             assumed_output_tokens=settings.assumed_output_tokens,
             cache=self._cache,
+            kinds=program.pii_kinds,
         )
 
     # -- concluding ---------------------------------------------------------------------------------------------

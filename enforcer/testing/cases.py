@@ -142,7 +142,8 @@ def _place_rows(
     case: Case, program: policy.TenantProgram, request: events.Request, rows: state.MemoryRows
 ) -> None:
     """Write what was spent and used before into the rows that this request will read."""
-    facts = detect.RequestFacts(request, day=datetime.fromtimestamp(NOW_US / 1e6, UTC).date())
+    day = datetime.fromtimestamp(NOW_US / 1e6, UTC).date()
+    facts = detect.RequestFacts(request, day=day, kinds=program.pii_kinds)
     account = events.account_of(request.tenant, request.team.id, program.settings.account_by)
     planned = limits.plan(
         program, request, facts, account=account, now_us=NOW_US, pseudonym_key=_CONFIG.pseudonym_key
