@@ -227,10 +227,16 @@ def _silence(producer: Any) -> None:
 
 async def dispose_consumer(consumer: Any, *, grace_s: float) -> None:
     """Stop *consumer* within *grace_s*, then leave it: its tasks are cancelled, its connections closed."""
-    with contextlib.suppress(Exception):
-        async with asyncio.timeout(grace_s):
-            await consumer.stop()
-            return
+    # In a task of its own: a fetch that waits to try again answers stop() by its own CancelledError,
+    # which here would pass for the caller's.
+    stopping = asyncio.ensure_future(consumer.stop())
+    stopping.add_done_callback(retrieve)
+    try:
+        await asyncio.wait({stopping}, timeout=grace_s)
+    finally:
+        stopping.cancel()
+    if stopping.done() and not stopping.cancelled() and stopping.exception() is None:
+        return
     consumer._closed = True  # noqa: SLF001 — PRIVATE_NAMES
     fetcher, coordinator = consumer._fetcher, consumer._coordinator  # noqa: SLF001 — PRIVATE_NAMES
     if fetcher is not None:

@@ -69,7 +69,7 @@ def demo(
                 seed=seed,
                 documents=documents,
             )
-            result = _run(plan, signals, drawing if drawn else None)
+            result = _run(plan, stack, signals, drawing if drawn else None)
             _tell(result, output, runs=keep or not running.started)
         finally:
             if running.started and not keep:
@@ -104,7 +104,7 @@ def _loaded() -> tuple[Document, ...]:
     return packaged_policies()
 
 
-def _run(plan: Plan, signals: Signals, drawing: Console | None) -> Result:
+def _run(plan: Plan, stack: Stack, signals: Signals, drawing: Console | None) -> Result:
     from enforcer.cli.demo_screen import Drawn, Lines, Screen  # noqa: PLC0415 — loaded while Kafka started
     from enforcer.cli.demo_session import Session  # noqa: PLC0415 — as above
 
@@ -112,7 +112,7 @@ def _run(plan: Plan, signals: Signals, drawing: Console | None) -> Result:
     screen: Screen = Lines() if drawing is None else Drawn(drawing, title)
 
     async def run() -> Result:
-        return await Session(plan, screen, signals).run()
+        return await Session(plan, stack, screen, signals).run()
 
     try:
         return asyncio.run(run())

@@ -16,6 +16,7 @@ from enforcer.cli.demo_drive import Drive
 from enforcer.cli.demo_figures import Figures
 from enforcer.cli.demo_signals import Signals, ended_by
 from enforcer.cli.demo_view import Ledger
+from enforcer.cli.demo_watch import count_audit, feel_pulse, meanwhile, settled
 from enforcer.cli.demo_worker import READY_S, DemoWorker
 from enforcer.client import Gateway
 from enforcer.config import data
@@ -30,15 +31,14 @@ if TYPE_CHECKING:
     from enforcer.broker import Broker
     from enforcer.cli.demo_ledger import Found, Reconciliation
     from enforcer.cli.demo_screen import Screen
+    from enforcer.local import Stack
 
 T = TypeVar("T")
 
 PARTITIONS: Final = 4
 _READY_POLL_S: Final = 0.05
-_PULSE_S: Final = 0.5
+_LOOK_S: Final = 0.5
 _FOLLOW_S: Final = 1.0
-_SETTLE_S: Final = 15.0
-_SETTLE_POLL_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +72,11 @@ class Session:
     A second Ctrl-C, and SIGTERM at any time, stop everything at once.
     """
 
-    def __init__(self, plan: Plan, screen: Screen, signals: Signals) -> None:
+    def __init__(self, plan: Plan, stack: Stack, screen: Screen, signals: Signals) -> None:
         self._plan = plan
+        self._stack = stack
         self._screen = screen
         self._signals = signals
-        self._ledger = Ledger()
         self._stop_traffic = asyncio.Event()
         self._has_traffic = False
         self._signal: int | None = None
@@ -119,7 +119,7 @@ class Session:
         plan = self._plan
         try:
             await self._prepare(broker)
-            figures, seconds = await self._while_worker_lives(self._serve(broker))
+            figures, seconds = await self._while_all_live(self._serve(broker))
             self._screen.step("draining the worker")
             await self._worker.stop()
         finally:
@@ -141,8 +141,8 @@ class Session:
         # The worker takes its time to load, which is enough to put policies in force.
         await asyncio.to_thread(self._worker.start)
         screen.step("putting policies in force")
-        await self._while_worker_lives(self._apply_policies(broker))
-        await self._while_worker_lives(self._worker_ready())
+        await self._while_all_live(self._apply_policies(broker))
+        await self._while_all_live(self._worker_ready())
 
     async def _apply_policies(self, broker: Broker) -> None:
         plan = self._plan
@@ -175,86 +175,50 @@ class Session:
             figures = Figures()
             calls = traffic(plan.seed, rate_per_s=plan.rate_per_s, tag=plan.prefix)
             drive = Drive(gateway, calls, figures)
-            watching = [
-                asyncio.create_task(self._watch_ledger(broker, figures)),
-                asyncio.create_task(self._watch_worker()),
-                asyncio.create_task(self._screen.show(figures, self._ledger, plan.seconds)),
-            ]
+            ledger = Ledger()
             self._has_traffic = True
             try:
-                await drive.run(self._stop_traffic, plan.seconds)
-                seconds = figures.seconds
-                self._screen.state("finishing calls")
-                await drive.finish()
+                async with meanwhile(
+                    count_audit(broker, f"{plan.prefix}.audit", PARTITIONS, figures),
+                    feel_pulse(self._worker, ledger),
+                    self._screen.show(figures, ledger, plan.seconds),
+                ):
+                    await drive.run(self._stop_traffic, plan.seconds)
+                    seconds = figures.seconds
+                    self._screen.state("finishing calls")
+                    await drive.finish()
             finally:
                 await drive.abandon()
-                for task in watching:
-                    task.cancel()
-                await asyncio.gather(*watching, return_exceptions=True)
-        await self._settled(broker)
+        self._screen.step("settling usage")
+        await settled(broker, plan.prefix, PARTITIONS)
         return figures, seconds
 
-    async def _settled(self, broker: Broker) -> None:
-        """Wait until the worker has committed past every record that was sent."""
-        self._screen.step("settling usage")
-        prefix = self._plan.prefix
-        places = [
-            (f"{prefix}.{name}", n) for name in ("requests", "usage") for n in range(PARTITIONS)
-        ]
-        reader = await broker.open_reader()
-        try:
-            ends = await reader.offsets_end(places)
-        finally:
-            await reader.close()
-        # What is not settled by then is settled by the next worker; the reckoning says what is missing.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_SETTLE_S):
-                while True:
-                    done = await broker.group_offsets(prefix)
-                    if all(done.get(place, 0) >= end for place, end in ends.items()):
-                        return
-                    await asyncio.sleep(_SETTLE_POLL_S)
-
-    async def _watch_ledger(self, broker: Broker, figures: Figures) -> None:
-        """Count audit records as they are committed."""
-        topic = f"{self._plan.prefix}.audit"
-        places = [(topic, number) for number in range(PARTITIONS)]
-        reader = await broker.open_reader(read_committed=True)
-        try:
-            reader.assign(places)
-            await reader.seek_to_beginning(*places)
-            while True:
-                polled = await reader.poll(int(_PULSE_S * 1000))
-                figures.audit_records += sum(map(len, polled.values()))
-        finally:
-            await reader.close()
-
-    async def _watch_worker(self) -> None:
-        """Commit time and lag, from the worker's metrics."""
-        commits = commit_s = 0.0
-        while True:
-            pulse = await self._worker.pulse()
-            if pulse is not None:
-                self._ledger.lag_records, self._ledger.lag_s = pulse.lag_records, pulse.lag_s
-                if pulse.commits > commits:
-                    took_s = (pulse.commit_s - commit_s) / (pulse.commits - commits)
-                    self._ledger.commit_ms = took_s * 1000
-                    commits, commit_s = pulse.commits, pulse.commit_s
-            await asyncio.sleep(_PULSE_S)
-
-    async def _while_worker_lives(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do *work*; where the worker ends meanwhile, raise why."""
+    async def _while_all_live(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do *work*; where worker or broker end meanwhile, raise why."""
         doing = asyncio.create_task(work)
-        dying = asyncio.create_task(self._worker.ended())
+        dying = {
+            asyncio.create_task(self._worker.ended()),
+            asyncio.create_task(self._broker_ended()),
+        }
         try:
-            await asyncio.wait({doing, dying}, return_when=asyncio.FIRST_COMPLETED)
-            if dying.done():
-                raise dying.result()
+            await asyncio.wait({doing, *dying}, return_when=asyncio.FIRST_COMPLETED)
+            for end in dying:
+                if end.done():
+                    raise end.result()
             return await doing
         finally:
-            for task in (doing, dying):
+            for task in (doing, *dying):
                 task.cancel()
-            await asyncio.gather(doing, dying, return_exceptions=True)
+            await asyncio.gather(doing, *dying, return_exceptions=True)
+
+    async def _broker_ended(self) -> UnavailableError:
+        while self._stack.running_bootstrap() is not None:  # noqa: ASYNC110 — a process sets no event
+            await asyncio.sleep(_LOOK_S)
+        # Without a broker it cannot drain, and would only wait.
+        self._worker.kill()
+        return UnavailableError(
+            "the local Kafka has ended", help=f"its log: {self._stack.log}", code="kafka_ended"
+        )
 
     async def _end_worker(self) -> None:
         """Drain the worker after a failure too; that one is told, not this."""
