@@ -32,7 +32,7 @@ from enforcer.engine.recording import (
 )
 from enforcer.engine.requirements import absent_of, completed_by
 from enforcer.engine.verdict import Asked, rule_on
-from enforcer.errors import RequestError
+from enforcer.errors import AgentError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from enforcer.state import ExpiryQueue, Rows
 
 REQUEST_BYTES_MAX: Final = 4 * 1024 * 1024
+USAGE_BYTES_MAX: Final = 16 * 1024
+"""64 reports may wait for one request, in one row, which must fit into a record of ``calls``."""
 DECISION_BYTES_MAX: Final = 512 * 1024
 
 
@@ -182,11 +184,30 @@ class Engine:
         request_id, tenant, attempt = events.peek_identity(arrival.value or b"")
         if request_id is None or tenant is None:
             return outcome
-        code = "too_large" if error.code == "too_large" else "invalid_request"
+        code = error.code if error.code in ("too_large", "internal_error") else "invalid_request"
         request = events.Request(request_id, tenant, attempt=attempt or 1, llm=events.Llm("", ""))
         account = arrival.key.decode("utf-8", "replace") if arrival.key else tenant
         case = Case(arrival, program_of(tenant), request, account, rows, queue, outcome)
         return self._conclude(case, deny(code, said(error)))
+
+    def refuse(
+        self,
+        program_of: Callable[[str], TenantProgram],
+        arrival: Arrival,
+        rows: Rows,
+        queue: ExpiryQueue,
+    ) -> Outcome:
+        """Deny a request unread, ``internal_error``: it ends whoever takes it. It goes to the dead letters."""
+        error = RequestError("the request could not be decided", code="internal_error")
+        return self._unreadable(program_of, arrival, rows, queue, error)
+
+    def refuse_usage(self, arrival: Arrival) -> Outcome:
+        """Set a usage report aside unread, for the same reason. Its reservation expires."""
+        letter = dead_letter(arrival, "internal_error", "the report could not be settled")
+        account = (arrival.key or b"").decode("utf-8", "replace")
+        return Outcome(
+            entries=[Entry("settlement", account, b"", ("internal_error",))], dead_letter=letter
+        )
 
     def _asked(
         self, program: TenantProgram, request: events.Request, now_us: int
@@ -228,6 +249,8 @@ class Engine:
             return rule_on(case.program, asked, case.plan, case.rows, now_us=case.arrival.now_us)
         except DenialError as denial:
             return deny(denial.code, denial.message)
+        except AgentError:
+            raise  # The rows are at fault, and they are the agent's: no caller is denied for them.
         except Exception as error:  # noqa: BLE001 — one request must not stop a company: it fails closed
             message = f"the request could not be decided ({type(error).__name__})"
             case.outcome.dead_letter = dead_letter(case.arrival, "internal_error", message)
@@ -343,6 +366,9 @@ class Engine:
         try:
             if arrival.value is None:
                 raise RequestError("the record has no value", code="undecodable")  # noqa: TRY301 — one handler
+            if len(arrival.value) > USAGE_BYTES_MAX:
+                message = f"the report has {len(arrival.value)} bytes, at most {USAGE_BYTES_MAX} are taken"
+                raise RequestError(message, code="too_large")  # noqa: TRY301 — as above
             usage = events.read_usage(arrival.value)
         except RequestError as error:
             outcome.dead_letter = dead_letter(arrival, error.code, said(error))
