@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from typing import TYPE_CHECKING, Final
 
 from enforcer.errors import EnforcerError
@@ -37,17 +38,16 @@ class Drive:
         """Make calls until *stop* is set or *seconds* have passed; those in flight stay so."""
         loop = asyncio.get_running_loop()
         begun_s = loop.time()
+        ends_s = begun_s + seconds if seconds is not None else math.inf
         for call in self._calls:
             self._check()
-            if seconds is not None and call.at_s >= seconds:
-                await _unless(stop, begun_s + seconds - loop.time())
+            due_s = min(begun_s + call.at_s, ends_s)
+            if await _unless(stop, due_s - loop.time()) or loop.time() >= ends_s:
                 return
-            if await _unless(stop, begun_s + call.at_s - loop.time()):
-                return
-            while self._gateway.in_flight >= _IN_FLIGHT_MAX:
-                await asyncio.sleep(_PAUSE_S)
+            while self._gateway.in_flight >= _IN_FLIGHT_MAX and not stop.is_set():
                 # Time that was lost is not made up for in a flood.
                 begun_s += _PAUSE_S
+                await asyncio.sleep(_PAUSE_S)
             self._keep(self._deciding, self._decide(call))
 
     async def finish(self) -> None:
