@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from enforcer import detect, events
+from enforcer import events
 from enforcer.engine import limits
 from enforcer.state.usage import COST_USD_NANO_MAX, TOKENS_MAX
 
 if TYPE_CHECKING:
+    from enforcer import detect
     from enforcer.policy import TenantProgram
     from enforcer.state import Rows
 
@@ -70,13 +71,7 @@ def check_limits(
         model: As the edited request names it, for messages.
     """
     check = Check()
-    try:
-        input_tokens = facts.input_tokens
-    except detect.DetectError as error:
-        # Too large to be counted: what cannot be priced cannot be admitted against a limit.
-        if plan.budgets or plan.rates:
-            check.reasons.append(events.Reason("", "", "deny", error.code, error.message))
-        return check
+    input_tokens = facts.input_tokens
     check.tokens = input_tokens + facts.max_output_tokens
     if check.tokens <= TOKENS_MAX:
         _price(check, program, facts, input_tokens)

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 from enforcer import detect, events, state
-from enforcer.errors import CostExceedsBurstError, EnforcerError
+from enforcer.errors import CostExceedsBurstError
 from enforcer.policy import key_values
 
 if TYPE_CHECKING:
@@ -172,12 +172,9 @@ class _Planning:
 
     def _applies(self, limit: BudgetLimit | RateLimit) -> bool:
         """Whether the limit's policy concerns the request; what errs is listed, and denies unless told to skip."""
-        try:
-            holds = limit.code.guard(self._request, self._facts, self._now_us)
-            message = f"the match of policy `{limit.policy}` could not be evaluated"
-        except EnforcerError as error:
-            holds, message = None, error.message
+        holds = limit.code.guard(self._request, self._facts, self._now_us)
         if holds is None:
+            message = f"the match of policy `{limit.policy}` could not be evaluated"
             self.errors.append(
                 events.RuleError(limit.policy, limit.id, "evaluation_error", message)
             )

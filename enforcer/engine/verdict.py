@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from enforcer import detect, events
+from enforcer import events
 from enforcer.engine import edits
 from enforcer.engine.admission import Check, check_limits
 from enforcer.engine.ruling import Ruling
-from enforcer.engine.unknown_facts import evaluate_each
 from enforcer.policy.model import EVALUATION_ERROR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from enforcer import detect
     from enforcer.engine import limits
     from enforcer.policy import Match, TenantProgram
-    from enforcer.policy.model import Evaluation
     from enforcer.state import Rows
 
 DEFAULT_DENY: Final = "no rule matched, and the tenant denies by default"
@@ -59,7 +58,7 @@ def rule_on(
     ruling = Ruling(verdict="allow")
 
     # 1. Rules, on the request as it came.
-    evaluation = _evaluate(program, asked, now_us)
+    evaluation = program.evaluate(asked.completed, asked.facts, now_us=now_us)
     ruling.errors = [
         events.RuleError(e.policy, e.rule, e.code, e.message) for e in evaluation.errors
     ]
@@ -131,14 +130,6 @@ def _joined(before: events.Facts, after: events.Facts) -> events.Facts:
     return before
 
 
-def _evaluate(program: TenantProgram, asked: Asked, now_us: int) -> Evaluation:
-    try:
-        return program.evaluate(asked.completed, asked.facts, now_us=now_us)
-    except detect.DetectError:
-        # A text that cannot be read: the rules that need it err, the others hold.
-        return evaluate_each(program, asked.completed, asked.facts, now_us)
-
-
 def _merge(
     asked: Asked, modifies: list[Match], denials: list[events.Reason]
 ) -> edits.Merged | None:
@@ -155,13 +146,8 @@ def _recheck(
     program: TenantProgram, merged: edits.Merged, ruling: Ruling, now_us: int, *, asked: Asked
 ) -> list[events.Reason]:
     """The deny rules that read what was edited, on the edited request; what errs is listed."""
-    try:
-        again = program.recheck(
-            merged.edited, asked.facts_of(merged.edited), merged.paths, now_us=now_us
-        )
-    except detect.DetectError as error:
-        ruling.errors.append(events.RuleError("", "", EVALUATION_ERROR, error.message))
-        return [events.Reason("", "", "deny", EVALUATION_ERROR, error.message)]
+    facts = asked.facts_of(merged.edited)
+    again = program.recheck(merged.edited, facts, merged.paths, now_us=now_us)
     ruling.errors += [
         events.RuleError(m.policy, m.rule, m.code, m.reason)
         for m in again
