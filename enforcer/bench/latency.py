@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class _Round:
     load: dict[str, float]
     bypass_rate: float = 0.0
     cpu_us: float = 0.0
+    client_cpu_us: float = 0.0
     rss_mb: float = 0.0
 
 
@@ -154,14 +156,15 @@ async def _echo(
         }
         async with started("echo_round", task, where.directory) as process:
             course = Course(due[0])
-            before = machine.read(where.broker_pid)
             async with _plain_client(broker, ask, told, course) as fire:
+                before, own_s = machine.read(where.broker_pid), time.process_time()
                 begun_s = await course.run(
                     lambda begin, end: fire(requests, begin, end), grace_s=_GRACE_S
                 )
-            after = machine.read(where.broker_pid)
+                after, own_s = machine.read(where.broker_pid), time.process_time() - own_s
             report = await process.stop()
-    return _found(course, begun_s, machine.load(before, after, _cpu_s(report)), report)
+    load = machine.load(before, after, _cpu_s(report) + own_s)
+    return _found(course, begun_s, load, report, own_s)
 
 
 class _plain_client:  # noqa: N801 — used as a context manager only
@@ -237,14 +240,15 @@ async def _product(
                 task.add_done_callback(calls.discard)
 
         _settle_memory()
-        before = machine.read(where.broker_pid)
+        before, own_s = machine.read(where.broker_pid), time.process_time()
         begun_s = await course.run(fire, grace_s=_GRACE_S)
-        after = machine.read(where.broker_pid)
+        after, own_s = machine.read(where.broker_pid), time.process_time() - own_s
         gc.unfreeze()
         await asyncio.gather(*calls, return_exceptions=True)
         bypass_rate = gateway.stats.bypass_rate
         report = await process.stop()
-    found = _found(course, begun_s, machine.load(before, after, _cpu_s(report)), report)
+    load = machine.load(before, after, _cpu_s(report) + own_s)
+    found = _found(course, begun_s, load, report, own_s)
     found.bypass_rate = bypass_rate
     return found
 
@@ -262,15 +266,22 @@ def _cpu_s(report: dict[str, Any]) -> float:
 
 
 def _found(
-    course: Course, begun_s: float, load: dict[str, float], report: dict[str, Any]
+    course: Course, begun_s: float, load: dict[str, float], report: dict[str, Any], own_s: float
 ) -> _Round:
     ordered = course.latencies_ms(begun_s, skip_s=_WARM_S)
     if not ordered:
         raise UnavailableError("no call was answered in a round", code="no_answers")
     ms = {name: percentile(ordered, share) for name, share in _SHARES}
     ms["max"] = ordered[-1]
-    cpu_us = _cpu_s(report) / len(course.schedule_s) * 1e6
-    return _Round(ms, course.missing, load, cpu_us=cpu_us, rss_mb=report["rss_mb"])
+    calls = len(course.schedule_s)
+    return _Round(
+        ms,
+        course.missing,
+        load,
+        cpu_us=_cpu_s(report) / calls * 1e6,
+        client_cpu_us=own_s / calls * 1e6,
+        rss_mb=report["rss_mb"],
+    )
 
 
 def _answer(
@@ -287,6 +298,7 @@ def _answer(
             **{f"{name}_ms": median(p.ms[name] for p in products) for name, _ in _SHARES},
             "max_ms": max(p.ms["max"] for p in products),
             "calls_per_s": median(calls_per_s),
+            "client_cpu_us_per_call": median(p.client_cpu_us for p in products),
             "bypass_rate": max(p.bypass_rate for p in products),
             "lost": sum(p.lost for p in products),
         },
@@ -294,6 +306,7 @@ def _answer(
             **{f"{name}_ms": median(e.ms[name] for e in echoes) for name, _ in _SHARES},
             "max_ms": max(e.ms["max"] for e in echoes),
             "lost": sum(e.lost for e in echoes),
+            "client_cpu_us_per_call": median(e.client_cpu_us for e in echoes),
             "cpu_us_per_event": median(e.cpu_us for e in echoes),
         },
         "multiple": {name: median(values) for name, values in multiples.items()},

@@ -45,7 +45,6 @@ class Plan:
     seconds: float = 10.0
     warm_up_s: float = 25.0
     commit_interval_ms: int = COMMIT_INTERVAL_MS
-    profile: str = ""
 
 
 @dataclass(slots=True)
@@ -188,7 +187,6 @@ async def _worker(
         "prefix": where.prefix,
         "state_dir": str(where.directory / "worker"),
         "commit_interval_ms": plan.commit_interval_ms,
-        "profile": plan.profile,
     }
     async with started("worker_round", task, where.directory) as process:
         before = machine.read(where.broker_pid)

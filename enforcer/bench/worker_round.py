@@ -8,7 +8,6 @@ It goes on where the round before stopped: same group, same identity, warm table
 from __future__ import annotations
 
 import asyncio
-import cProfile
 import os
 from pathlib import Path
 from typing import Any, Final
@@ -73,11 +72,7 @@ async def main(given: dict[str, Any]) -> None:
         say({"ready": True})
         sampling = asyncio.create_task(sampler.run())
         told = asyncio.create_task(stopped.wait())
-        profile = _profile(given)
         await asyncio.wait({running, told}, return_when=asyncio.FIRST_COMPLETED)
-        if profile is not None:
-            profile.disable()
-            profile.dump_stats(given["profile"])
         sampling.cancel()
         worker.stop()
         await running
@@ -91,15 +86,6 @@ async def main(given: dict[str, Any]) -> None:
             "rss_mb": rss_mb(),
         }
     )
-
-
-def _profile(given: dict[str, Any]) -> cProfile.Profile | None:
-    """A profile from now on, if one was asked for. Its events cost several times as much."""
-    if not given.get("profile"):
-        return None
-    profile = cProfile.Profile()
-    profile.enable()
-    return profile
 
 
 if __name__ == "__main__":

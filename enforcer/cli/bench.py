@@ -48,10 +48,6 @@ def stream(
     warm_up: Annotated[
         float, typer.Option("--warm-up", min=0, help="Seconds for the broker's compiler.")
     ] = 25,
-    profile: Annotated[
-        Path | None,
-        typer.Option(help="Write a cProfile of the last round's worker here; slows it down."),
-    ] = None,
     bootstrap: BenchBootstrapOption = None,
     keep: KeepOption = False,
     output: OutputOption = OutputFormat.TABLE,
@@ -65,7 +61,7 @@ def stream(
     from enforcer.bench import stream as bench  # noqa: PLC0415 — brings the whole data plane
     from enforcer.control import policies  # noqa: PLC0415 — as above
 
-    plan = bench.Plan(rounds, seconds, warm_up, profile=str(profile or ""))
+    plan = bench.Plan(rounds, seconds, warm_up)
     answer = _run(
         "stream",
         lambda where: bench.measure(where, plan, publish=policies.apply, tell=note),
@@ -113,6 +109,22 @@ def latency(
         keep=keep,
     )
     _show(answer, output)
+
+
+@app.command("eval")
+def evaluation(
+    rounds: RoundsOption = 7,
+    requests: Annotated[int, typer.Option(min=100, help="Decided in each round.")] = 2_000,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """
+    CPU microseconds a request of the engine alone, step by step; no broker.
+
+    The 20 compiled rules are measured beside a plain interpreter of the same conditions, facts given.
+    """
+    from enforcer.bench import evaluation as bench  # noqa: PLC0415 — brings the engine
+
+    _show(bench.measure(rounds, requests), output)
 
 
 def _run(

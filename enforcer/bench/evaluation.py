@@ -1,0 +1,199 @@
+"""
+The engine alone: CPU microseconds a request, step by step, and the compiled rules beside an interpreter.
+
+The steps are the engine's own, each run over all requests of a round, so that no clock is read between two of them.
+The interpreter walks the conditions as they are written, for every rule, with the facts given to both.
+"""
+
+from __future__ import annotations
+
+import gc
+import operator
+import re
+import time
+from collections import defaultdict
+from datetime import date
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
+
+from enforcer import detect, events, policy, state
+from enforcer.bench import machine, workload
+from enforcer.bench.figures import is_noisy, rounded, spread
+from enforcer.engine import Arrival, Engine, EngineConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+_NOW_US: Final = 1_767_225_600_000_000
+_COMPARISONS: Final[dict[str, Callable[[Any, Any], bool]]] = {
+    "eq": operator.eq,
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "lt": operator.lt,
+    "lte": operator.le,
+}
+
+
+def measure(rounds: int, count: int) -> dict[str, Any]:
+    """Run the rounds and return the answer of ``bench eval``: *count* requests in each."""
+    detect.warm()
+    documents = workload.documents()
+    program_of = programs(documents)
+    rules = _rules(documents)
+    source = workload.Workload(3, tag="e")
+    taken: dict[str, list[float]] = defaultdict(list)
+    begun = machine.read(None)
+    # One more round than is counted: the first pays for what is made on first use.
+    for number in range(rounds + 1):
+        records = [record for _, record in source.records(count)]
+        times = _round(program_of, rules, records)
+        for name, us in times.items() if number else ():
+            taken[name].append(us)
+    load = machine.load(begun, machine.read(None), time.process_time())
+    multiples = [i / c for i, c in zip(taken["interpreter"], taken["rules_20"], strict=True)]
+    answer = {
+        "figures": {
+            f"{name}_us": median(values) for name, values in taken.items() if name != "interpreter"
+        },
+        "baseline": {"rules_20_us": median(taken["interpreter"])},
+        "multiple": median(multiples),
+        "multiple_spread": spread(multiples),
+        "cpu_us_per_event": median(taken["request"]),
+        "machine": {**machine.describe(()), **load, "rounds": rounds, "requests": count},
+        "noisy": is_noisy(taken["interpreter"]),
+    }
+    done = rounded(answer)
+    assert isinstance(done, dict)
+    return done
+
+
+def programs(
+    documents: Iterable[policy.Document],
+) -> Callable[[str], policy.TenantProgram]:
+    """Programs by tenant, composed as an agent composes them."""
+    by_scope: dict[str, list[policy.Document]] = defaultdict(list)
+    for document in documents:
+        by_scope[document.scope].append(document)
+    compiled = {scope: policy.compile_scope(found, scope) for scope, found in by_scope.items()}
+    composed: dict[str, policy.TenantProgram] = {}
+
+    def program_of(tenant: str) -> policy.TenantProgram:
+        program = composed.get(tenant)
+        if program is None:
+            own = compiled.get(tenant)
+            program = composed[tenant] = policy.compile_tenant(compiled.get("*"), own, tenant)
+        return program
+
+    return program_of
+
+
+def _round(
+    program_of: Callable[[str], policy.TenantProgram],
+    rules: Sequence[dict[str, Any]],
+    records: Sequence[tuple[Any, ...]],
+) -> dict[str, float]:
+    """CPU microseconds a request, of each step."""
+    values = [record[1] for record in records]
+    requests = [events.read_request(value) for value in values]
+    facts = [detect.RequestFacts(request, day=date(2026, 1, 1)) for request in requests]
+    times = {"decode": _us(lambda: [events.read_request(value) for value in values], len(values))}
+    times["facts"] = _us(
+        lambda: [(f.input_tokens, f.estimated_cost_usd, f.pii_types) for f in facts], len(facts)
+    )
+    pairs = list(zip(requests, facts, strict=True))
+    found = [program_of(r.tenant).evaluate(r, f).matches for r, f in pairs]
+    times["rules_20"] = _us(
+        lambda: [program_of(r.tenant).evaluate(r, f) for r, f in pairs], len(pairs)
+    )
+    times["interpreter"] = _us(lambda: [interpret(rules, r, f) for r, f in pairs], len(pairs))
+    for (request, fact), matches in zip(pairs, found, strict=True):
+        named = {(match.policy, match.rule) for match in matches}
+        assert named <= set(interpret(rules, request, fact)), request.id
+    decisions: list[events.Decision] = []
+
+    def decide() -> None:
+        engine = Engine(EngineConfig())
+        rows, queue = state.MemoryRows(), state.ExpiryQueue()
+        for number, record in enumerate(records):
+            now_us = _NOW_US + 100 * number
+            source = events.Source("bench.requests", 0, number, 0, 0, 0)
+            arrival = Arrival(record[0], record[1], source, now_us, now_us)
+            decision = engine.request(program_of, arrival, rows, queue).decision
+            assert decision is not None
+            decisions.append(decision)
+
+    times["request"] = _us(decide, len(records))
+    times["encode"] = _us(lambda: [events.encode_decision(d) for d in decisions], len(decisions))
+    return times
+
+
+def _us(work: Callable[[], object], count: int) -> float:
+    gc.collect()
+    begun_s = time.process_time()
+    work()
+    return (time.process_time() - begun_s) / count * 1e6
+
+
+def _rules(documents: Iterable[policy.Document]) -> list[dict[str, Any]]:
+    """Policy, rule, and the conditions of both, as plain maps."""
+    found: list[dict[str, Any]] = []
+    for document in documents:
+        if document.kind != "Policy":
+            continue
+        spec = document.model.model_dump(exclude_none=True)["spec"]
+        found.extend(
+            {
+                "name": (document.id, rule["id"]),
+                "conditions": [c for c in (spec.get("match"), rule.get("condition")) if c],
+            }
+            for rule in spec.get("rules", ())
+        )
+    return found
+
+
+def interpret(
+    rules: Sequence[dict[str, Any]], request: events.Request, facts: detect.RequestFacts
+) -> list[tuple[str, str]]:
+    """Names of the rules whose conditions hold, every one looked at: the baseline."""
+    return [
+        rule["name"]
+        for rule in rules
+        if all(_holds(condition, request, facts) for condition in rule["conditions"])
+    ]
+
+
+def _holds(condition: dict[str, Any], request: events.Request, facts: detect.RequestFacts) -> bool:
+    name = condition["operator"]
+    if name == "and":
+        return all(_holds(inner, request, facts) for inner in condition["conditions"])
+    if name == "not":
+        return not _holds(condition["conditions"][0], request, facts)
+    value = _value(condition["field"], request, facts)
+    if name == "exists":
+        return value is not None
+    given = condition["value"]
+    if name == "not_in":
+        return value not in given
+    if value is None:
+        return False
+    if name == "in":
+        return value in given
+    if name == "contains":
+        return given in value
+    if name == "matches":
+        return re.search(given, value) is not None
+    return _COMPARISONS[name](value, given)
+
+
+def _value(path: str, request: events.Request, facts: detect.RequestFacts) -> Any:
+    if path == "pii.types":
+        return facts.pii_types
+    first, _, rest = path.partition(".")
+    if first == "llm" and rest in {"input_tokens", "estimated_cost_usd"}:
+        return getattr(facts, rest)
+    if first == "attributes":
+        return request.attributes.get(rest)
+    value: Any = request
+    for step in path.split("."):
+        value = getattr(value, step, None)
+    return value
