@@ -86,14 +86,15 @@ def demo(
 
 def _started(stack: Stack) -> tuple[Running, tuple[Document, ...]]:
     """Start the stack, and meanwhile load all that the run needs and check the policies."""
+    running: Running | None = None
     with ThreadPoolExecutor(1) as pool:
         loading = pool.submit(_loaded)
-        with progress_shown() as progress:
-            running = stack.start(progress=progress)
         try:
+            with progress_shown() as progress:
+                running = stack.start(progress=progress)
             return running, loading.result()
         except BaseException:
-            if running.started:
+            if running is not None and running.started:
                 stack.stop()
             raise
 
