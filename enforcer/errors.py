@@ -46,7 +46,7 @@ class EnforcerError(Exception):
     code = "error"
     exit_code = 1
 
-    def __init__(self, message: str, *, help: str = "", code: str | None = None) -> None:  # noqa: A002 — the field's word
+    def __init__(self, message: str, *, help: str = "", code: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.help = help
@@ -60,7 +60,9 @@ class PolicyError(EnforcerError):
     code = "policy"
     exit_code = 3
 
-    def __init__(self, message: str, *, span: Span | None = None, help: str = "", code: str | None = None) -> None:  # noqa: A002 — the field's word
+    def __init__(
+        self, message: str, *, span: Span | None = None, help: str = "", code: str | None = None
+    ) -> None:
         super().__init__(message, help=help, code=code)
         self.span = span or Span()
 
@@ -71,7 +73,9 @@ class RequestError(EnforcerError):
     code = "invalid_request"
     exit_code = 2
 
-    def __init__(self, message: str, *, place: str = "", help: str = "", code: str | None = None) -> None:  # noqa: A002 — the field's word
+    def __init__(
+        self, message: str, *, place: str = "", help: str = "", code: str | None = None
+    ) -> None:
         super().__init__(message, help=help, code=code)
         self.place = place
 
