@@ -1,0 +1,101 @@
+"""The benchmarks themselves, as short as they go: they run, answer in their contract and leave nothing behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from enforcer.config import Settings
+
+pytestmark = pytest.mark.xdist_group("bench")
+
+CONTRACT = {"figures", "baseline", "cpu_us_per_event", "rss_mb", "machine", "noisy"}
+
+
+def command(bootstrap, *arguments):
+    return [
+        sys.executable, "-m", "enforcer.cli", "bench", *arguments,
+        "--bootstrap", bootstrap, "--rounds", "1", "-o", "json",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """A home of this test's own."""
+    return {
+        **os.environ,
+        "ENFORCER_HOME": str(tmp_path),
+        "ENFORCER_CACHE": str(Settings.load().cache),
+    }
+
+
+def test_stream_answers_in_its_contract(bootstrap, environment, tmp_path):
+    """Share, figures and baseline; every decided request comes from a ledger without failures."""
+    arguments = ("stream", "--seconds", "1", "--warm-up", "0")
+    run = subprocess.run(
+        command(bootstrap, *arguments), env=environment, capture_output=True, check=False
+    )
+    assert run.returncode == 0, run.stderr.decode()
+    answer = json.loads(run.stdout)
+    assert answer.keys() >= CONTRACT | {"share"}
+    assert 0 < answer["share"] < 1
+    assert set(answer["figures"]["verdicts"]) == {"allow", "warn", "modify", "deny"}
+    assert answer["figures"]["events_per_s"] > 0
+    assert not list((tmp_path / "bench").iterdir())
+
+
+def test_latency_answers_in_its_contract(bootstrap, environment):
+    """Multiples of the echo's percentiles; nothing lost, at a rate that any machine holds."""
+    arguments = ("latency", "--seconds", "1", "--rate", "50")
+    run = subprocess.run(
+        command(bootstrap, *arguments), env=environment, capture_output=True, check=False
+    )
+    assert run.returncode == 0, run.stderr.decode()
+    answer = json.loads(run.stdout)
+    assert answer.keys() >= CONTRACT | {"multiple"}
+    assert answer["multiple"].keys() == {"p50", "p99", "p999"}
+    assert answer["baseline"]["lost"] == 0
+    assert 0 < answer["figures"]["p50_ms"] <= answer["figures"]["p99_ms"]
+    assert answer["figures"]["bypass_rate"] <= 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_benchmark_leaves_no_process(bootstrap, environment, tmp_path, number):
+    """Ctrl-C, SIGTERM, and even SIGKILL: the measured processes end with their parent."""
+    process = subprocess.Popen(
+        command(bootstrap, "stream", "--seconds", "20", "--warm-up", "0"),
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        children = _children(process.pid)
+        process.send_signal(number)
+        process.wait(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert not alive
+    if number != signal.SIGKILL:
+        assert not list((tmp_path / "bench").iterdir())
+
+
+def _children(pid):
+    """The measured processes, once the first is there."""
+    deadline_s = time.monotonic() + 60
+    while time.monotonic() < deadline_s:
+        found = [
+            child
+            for child in psutil.Process(pid).children(recursive=True)
+            if any("enforcer.bench" in argument for argument in child.cmdline())
+        ]
+        if found:
+            return found
+        time.sleep(0.05)
+    pytest.fail("no measured process was started")
