@@ -125,7 +125,7 @@ async def serve(
     from enforcer import detect  # noqa: PLC0415 — vocabularies take their time
     from enforcer.broker import KafkaBroker  # noqa: PLC0415 — as above
     from enforcer.engine import Engine, EngineConfig  # noqa: PLC0415 — as above
-    from enforcer.store import RocksTable  # noqa: PLC0415 — as above
+    from enforcer.stream.tables import open_table  # noqa: PLC0415 — as above
     from enforcer.stream.worker import Worker  # noqa: PLC0415 — as above
     from enforcer.telemetry import HealthServer, Metrics  # noqa: PLC0415 — as above
 
@@ -142,7 +142,7 @@ async def serve(
             broker=broker,
             engine=engine,
             metrics=metrics,
-            open_table=lambda partition: RocksTable(config.state_dir / f"p{partition}"),
+            open_table=lambda partition: open_table(config.state_dir, partition),
         )
         health = HealthServer(metrics, live=lambda: None, ready=lambda: _why_not(running))
         if metrics_port is not None:

@@ -3,23 +3,23 @@ An agent: owner of one partition, from takeover to release.
 
 Theory of operation
 -------------------
-An agent is two loops over one state. The *decide* loop takes records from both inputs in their one order, in
-slices of a few milliseconds, lets the engine decide, and sends the slice's verdicts at once (fast lane). The
+An agent is two loops over one ``Tenure``. The *decide* loop takes records from both inputs in their one order,
+in slices of a few milliseconds, lets the engine decide, and sends the slice's verdicts at once (fast lane). The
 *commit* loop cuts what was told since the last cut and writes it to the ledger in one transaction, every
 ``commit_interval_ms`` or sooner when much is pending, while the decide loop goes on.
 
-Between the two stands only a bound: above ``uncommitted_records_max`` events or ``uncommitted_ms_max``
-milliseconds told and not committed, the decide loop waits, the queues fill, the inputs pause.
+Between the two stands only a bound: above ``uncommitted_records_max`` events, ``uncommitted_bytes_max`` bytes or
+``uncommitted_ms_max`` milliseconds told and not committed, the decide loop waits, the queues fill, the inputs
+pause.
 
     created -> taking_over -> deciding -> draining -> released
-                   ^             |
-                   +-- resetting <        a failed or indefinite commit: both producers are made anew
-    any     -> fenced                     another owner: not one byte more
-    any     -> failed                     the table could not be written, or the partition is another
+                  ^             |
+                  +-- resetting <          a failed or indefinite commit: both producers are made anew
+    any     -> fenced                      another owner: not one byte more
+    any     -> failed                      the table could not be written, or the partition is another
 
-Everything decided since the last commit is in memory only: rows in the cache, links of the chain, the
-interval. A reset throws all of it away and takes over again, exactly as another process would; the verdicts
-already told come back from the tail of ``decisions``.
+A reset throws the tenure away and takes over again, exactly as another process would; the verdicts already
+told come back from the tail of ``decisions``.
 """
 
 from __future__ import annotations
@@ -31,47 +31,47 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from enforcer import events
-from enforcer.audit.chain import Chain
-from enforcer.engine import Arrival
 from enforcer.errors import (
     AgentCorruptedError,
     AgentFencedError,
-    ConfigError,
     EnforcerError,
+    OperatorError,
     UnavailableError,
 )
-from enforcer.state import ExpiryQueue
-from enforcer.stream.commit import CommitTarget, TableWriteError, commit
-from enforcer.stream.inputs import Inputs
-from enforcer.stream.interval import Cut, Interval
-from enforcer.stream.rows import RowCache
-from enforcer.stream.slice import Slice
-from enforcer.stream.sweep import Sweep
+from enforcer.stream.commit import TableWriteError, commit
+from enforcer.stream.inputs import REQUESTS, USAGE
+from enforcer.stream.installation import MisalignedError
+from enforcer.stream.poison import PoisonError
 from enforcer.stream.takeover import take_over
+from enforcer.stream.tenure import Tenure
 
 if TYPE_CHECKING:
-    from enforcer.broker.ports import Record
-    from enforcer.engine import Outcome
+    from collections.abc import Coroutine
+
+    from enforcer.broker.ports import LedgerProducer, Record
     from enforcer.store.table import Table
+    from enforcer.stream.poison import Place
     from enforcer.stream.policies import SetInForce
     from enforcer.stream.services import Services
-    from enforcer.stream.tail import Told
-    from enforcer.stream.takeover import Taken
 
 TRANSITIONS: Final[dict[str, frozenset[str]]] = {
     "created": frozenset({"taking_over", "released", "failed"}),
-    "taking_over": frozenset({"deciding", "resetting", "draining", "released", "fenced", "failed"}),
+    "taking_over": frozenset({"deciding", "resetting", "released", "fenced", "failed"}),
     "deciding": frozenset({"draining", "resetting", "released", "fenced", "failed"}),
     "draining": frozenset({"released", "resetting", "fenced", "failed"}),
-    "resetting": frozenset({"taking_over", "released", "fenced", "failed"}),
-    "fenced": frozenset({"released"}),
+    "resetting": frozenset({"taking_over", "released", "failed"}),
+    "fenced": frozenset({"released", "failed"}),
     "failed": frozenset({"released"}),
     "released": frozenset(),
 }
 """Every legal change of an agent's state. The diagram in docs/ARCHITECTURE.md is held to it by a test."""
 
-RETRY_WAIT_S: Final = 0.2
+RETRY_WAIT_S: Final = 0.1
+RETRY_WAIT_S_MAX: Final = 5.0
+FORGIVEN_AFTER_S: Final = 60.0
+"""Without a failure for so long, the next one is the first in a row."""
+NAP_S: Final = 0.01
+"""While a commit waits for its interval: so that a burst is cut early."""
 
 _log = structlog.get_logger("enforcer.agent")
 
@@ -82,18 +82,24 @@ class Agent:
     def __init__(self, partition: int, services: Services) -> None:
         self.partition = partition
         self.state = "created"
+        self.restored_rows = 0
         self._services = services
         self._config = services.config
         self._log = _log.bind(partition=partition)
         self._wake = asyncio.Event()
+        """The decide loop has something to look at."""
         self._pending = asyncio.Event()
+        """The commit loop has something to look at."""
         self._room = asyncio.Event()
+        """A commit is done, or nobody waits for one any more."""
         self._release = asyncio.Event()
-        self._drain_until_s: float | None = None
-        self._policy_changes: list[SetInForce] = []
-        self._resets = 0
-        self.restored_rows = 0
-        self.lag_ms = 0
+        self._drain_until_s = 0.0
+        self._is_decided = False
+        self._tenure: Tenure | None = None
+        self._takeovers = 0
+        self._failures = 0
+        self._failed_s = 0.0
+        self._condemned: set[Place] = set()
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -106,209 +112,190 @@ class Agent:
         """
         Take over, decide and commit until released.
 
-        Raises: ConfigError and TableWriteError, for which the worker stops; AgentFencedError when another owner
-        took the partition without the group saying so within its session.
+        Raises: TableWriteError, MisalignedError, ConfigError and IntegrityError, for which the worker stops;
+        AgentFencedError when the seat in the group is lost or another owner holds the partition for good;
+        UnavailableError when it could not be taken over for long.
         """
         try:
             while self.state != "released":
-                await self._run_once()
+                if self._release.is_set():
+                    self._become("released")
+                else:
+                    await self._hold()
         finally:
             self._services.forget(self.partition)
 
-    async def _run_once(self) -> None:
+    async def _hold(self) -> None:
+        """One tenure, from takeover to whatever ends it."""
         self._become("taking_over")
-        table = self._services.open_table(self.partition)
-        ledger = self._services.broker.open_ledger(self._services.transactional_id(self.partition))
         try:
-            started_s = time.monotonic()
-            async with asyncio.timeout(self._config.takeover_timeout_ms / 1000):
-                taken = await take_over(
-                    self._services.broker,
-                    table,
-                    partition=self.partition,
-                    config=self._config,
-                    identity=self._services.table_meta,
-                    policies=self._services.policies,
-                    ledger=ledger,
-                    now_ms=self._services.now_ms,
-                    age_ms_max=self._services.table_age_ms_max,
-                    progress=self._services.restore_progress(self.partition),
-                )
-            self._begin(table, taken)
-            self._services.metrics.restored(taken.restored.rows)
-            self._log.info(
-                "agent_ready",
-                offset=taken.position.request_offset,
-                usage_offset=taken.position.usage_offset,
-                sequence=taken.position.next_sequence,
-                restored_rows=taken.restored.rows,
-                reason=taken.restored.cold,
-                decisions=len(taken.told),
-                took_ms=round((time.monotonic() - started_s) * 1000),
-            )
-            if self.state == "taking_over":
-                self._become("deciding")
-            self._services.seek_inputs(self.partition, taken.position)
-            await self._serve()
+            await self._hold_until_error()
             self._become("released")
-        except AgentFencedError:
+        except AgentFencedError as error:
             self._become("fenced")
-            self._log.warning("agent_fenced")
-            self._become("released")
-            if not self._release.is_set():
-                raise
-        except (ConfigError, TableWriteError):
+            await self._fenced(error)
+        except PoisonError as error:
+            self._condemned.add(error.place)
+            name, offset = error.place
+            self._log.error("record_raised", topic=name, offset=offset, exc_info=error.__cause__)
+            await self._reset(error)
+        except (TableWriteError, MisalignedError):
             self._become("failed")
             raise
-        except (UnavailableError, AgentCorruptedError, TimeoutError) as error:
+        except (UnavailableError, AgentCorruptedError) as error:
             await self._reset(error)
+        except OperatorError:
+            self._become("failed")
+            raise
+
+    async def _hold_until_error(self) -> None:
+        services = self._services
+        table = services.open_table(self.partition)
+        ledger = services.broker.open_ledger(services.transactional_id(self.partition))
+        try:
+            tenure = await self._unless_released(self._take_over(table, ledger))
+            if tenure is not None:
+                await self._serve(tenure)
+        except AgentCorruptedError:
+            table.wipe()  # What cannot be trusted is not looked at twice.
+            raise
         finally:
-            self._services.unseek_inputs(self.partition)
+            self._tenure = None
+            services.trial.end(self.partition)
+            services.unseek_inputs(self.partition)
             # Verdicts not acknowledged may be in the log or not; either way the tail tells the next owner.
             await ledger.close()
             table.close()
 
+    async def _take_over(self, table: Table, ledger: LedgerProducer) -> Tenure:
+        """Seven steps: the last, the first commit, counts this start before any record is taken."""
+        services, started_s = self._services, time.monotonic()
+        is_start = self._takeovers == 0
+        self._takeovers += 1
+        taken = await take_over(
+            services, table, ledger, partition=self.partition, is_start=is_start
+        )
+        tenure = await Tenure.begin(
+            services, table, taken, partition=self.partition, condemned=self._condemned
+        )
+        # From here on it hears of policy changes; what was in force before, it has read in this same turn.
+        self._tenure = tenure
+        await services.commit_gate.turn()
+        await self._commit(tenure)
+        self.restored_rows = taken.restored.rows
+        services.metrics.restored(taken.restored.rows)
+        self._log.info(
+            "agent_ready",
+            offset=tenure.inputs.request_offset,
+            usage_offset=tenure.inputs.usage_offset,
+            sequence=taken.position.next_sequence,
+            starts=taken.position.starts,
+            restored_rows=taken.restored.rows,
+            reason=taken.restored.cold,
+            decisions=len(taken.told),
+            took_ms=round((time.monotonic() - started_s) * 1000),
+        )
+        return tenure
+
+    async def _unless_released(self, step: Coroutine[None, None, Tenure]) -> Tenure | None:
+        """Await *step*; None, and the step is cancelled, when the agent is released first."""
+        doing = asyncio.ensure_future(step)
+        released = asyncio.ensure_future(self._release.wait())
+        try:
+            await asyncio.wait({doing, released}, return_when=asyncio.FIRST_COMPLETED)
+            # A takeover that goes on after the partition was given away would fence its rightful owner.
+            return doing.result() if doing.done() else None
+        finally:
+            released.cancel()
+            doing.cancel()
+            await asyncio.gather(doing, released, return_exceptions=True)
+
+    async def _fenced(self, error: AgentFencedError) -> None:
+        """
+        Another owner has the partition. If the group has given it away, its word is on the way to us.
+
+        Without it we are the ones who know nothing: then this process ends, and does not come back by itself.
+        """
+        self._log.warning("agent_fenced", code=error.code)
+        self._services.metrics.commit_failed()
+        self._services.check_seat()
+        if not await self._released_within(self._config.fenced_wait_ms / 1000):
+            self._become("failed")
+            raise error
+        self._become("released")
+
     async def _reset(self, error: Exception) -> None:
         """A failed or indefinite step: both producers are destroyed, and the agent takes over from itself."""
         self._become("resetting")
-        self._resets += 1
+        now_s = time.monotonic()
+        if now_s - self._failed_s > FORGIVEN_AFTER_S:
+            self._failures = 0
+        self._failed_s = now_s
+        self._failures += 1
         code = error.code if isinstance(error, EnforcerError) else type(error).__name__
-        self._log.error("agent_reset", code=code, error=str(error), attempt=self._resets)
+        self._log.error("agent_reset", code=code, error=str(error), attempt=self._failures)
         self._services.metrics.commit_failed()
-        if self._release.is_set() or self._resets > self._config.takeovers_in_a_row_max:
-            self._become("released" if self._release.is_set() else "failed")
-            if self.state == "failed":
-                raise error
-            return
+        if self._failures > self._config.takeovers_in_a_row_max and not self._release.is_set():
+            self._become("failed")
+            raise error
+        await self._released_within(min(RETRY_WAIT_S * 2 ** (self._failures - 1), RETRY_WAIT_S_MAX))
+
+    async def _released_within(self, seconds: float) -> bool:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._release.wait(), RETRY_WAIT_S * self._resets)
+            async with asyncio.timeout(seconds):
+                await self._release.wait()
+        return self._release.is_set()
 
     def release(self, *, drain: bool) -> None:
         """
         Ask the agent to end.
 
         Args:
-            drain: Decide what was fetched, commit, then end; else end where it stands (it was replaced).
+            drain: Decide what was fetched, commit, then end; else commit what was told, and end (it was replaced).
         """
-        self._release.set()
-        if drain and self.state in ("deciding", "draining"):
+        if drain:
             self._drain_until_s = time.monotonic() + self._config.drain_timeout_ms / 1000
-        elif self._drain_until_s is None:
-            self._drain_until_s = 0.0
+        self._release.set()
         self._wake.set()
         self._pending.set()
         self._room.set()
 
-    # -- what a takeover found ------------------------------------------------------------------------------
-
-    def _begin(self, table: Table, taken: Taken) -> None:
-        """Build the state in memory from what the takeover found."""
-        config, position = self._config, taken.position
-        self._rows = RowCache(table, cached_rows_max=config.cached_rows_max)
-        self._queue = ExpiryQueue()
-        self._sweep = Sweep(table, self._rows)
-        self._sweep.rebuild(self._queue)
-        self._chain = Chain(position.next_sequence, position.chain_head)
-        self._ledger = taken.ledger
-        self._target = CommitTarget(
-            partition=self.partition,
-            group_id=config.group_id,
-            topic=config.topic,
-            ledger=taken.ledger,
-            table=table,
-            meta=self._services.table_meta,
-            positions=dict(taken.restored.positions),
-        )
-        self._position = position
-        self._now_us = position.now_us
-        self._inputs = Inputs(
-            position.request_offset,
-            position.usage_offset,
-            told=taken.told.values(),
-            lone_wait_s=config.lone_input_wait_ms / 1000,
-            at_end=lambda name: self._services.is_at_end(name, self.partition),
-        )
-        self._interval = Interval(self._loop_s())
-        self._committing = 0
-        self._oldest_uncommitted_s: float | None = None
-        self._policy_changes = [
-            change
-            for change in self._services.policies.table.sets()
-            if change.offset >= position.policy_offset
-        ]
-        if taken.tail_lost:
-            self._ledger_tail_lost()
-        self._started = False
-        self.restored_rows = taken.restored.rows
-
-    def _ledger_tail_lost(self) -> None:
-        """Told verdicts may have been deleted unread: what follows might contradict them. Said in the ledger."""
-        value = self._chain.append(
-            "exception_use",
-            "*",
-            self._now_us,
-            events.Source(
-                self._config.topic("decisions"),
-                self.partition,
-                self._position.tail_start,
-                self._position.usage_offset,
-                self._services.policies.table.offset,
-                0,
-            ),
-            b"",
-            ("tail_lost",),
-            (),
-        )
-        self._interval.audit.append((b"*", value, (), None))
-
-    @staticmethod
-    def _loop_s() -> float:
-        return time.monotonic()
-
     # -- input ------------------------------------------------------------------------------------------------
 
-    def feed(self, name: str, records: list[Record]) -> bool:
+    def feed(self, name: str, records: list[Record]) -> None:
         """
-        Queue fetched records.
+        Queue fetched records of the input *name*, ``requests`` or ``usage``.
 
-        Args:
-            name: ``requests`` or ``usage``.
-
-        Returns: Whether the inputs must pause: a queue is at its bound.
+        Raises: ConfigError for a record whose time is not the broker's.
         """
-        if name == "requests":
-            self._inputs.feed_requests(records)
-        else:
-            self._inputs.feed_usage(records)
-        self._wake.set()
-        return self.is_full
-
-    def nudge(self) -> None:
-        """Something an idle agent may wait for has changed: an end became known."""
-        if len(self._inputs):
+        if self._tenure is not None:
+            self._tenure.inputs.feed(name, records)
             self._wake.set()
 
-    @property
-    def is_full(self) -> bool:
-        """Whether a queue is at its bound."""
-        return (
-            len(self._inputs) >= self._config.queue_records_max
-            or self._inputs.bytes_queued >= self._config.queue_bytes_max
-        )
+    def is_full(self, name: str) -> bool:
+        """Whether the input's queue is at its bound, so that the input must pause."""
+        records, size = self._queued(name)
+        return records >= self._config.queue_records_max or size >= self._config.queue_bytes_max
+
+    def has_room(self, name: str) -> bool:
+        """Whether a paused input may go on: its queue is half empty."""
+        records, size = self._queued(name)
+        config = self._config
+        return records <= config.queue_records_max // 2 and size <= config.queue_bytes_max // 2
+
+    def _queued(self, name: str) -> tuple[int, int]:
+        return self._tenure.inputs.size(name) if self._tenure is not None else (0, 0)
 
     @property
-    def has_room(self) -> bool:
-        """Whether paused inputs may go on: the queues are half empty."""
-        return (
-            len(self._inputs) <= self._config.queue_records_max // 2
-            and self._inputs.bytes_queued <= self._config.queue_bytes_max // 2
-        )
+    def lag_ms(self) -> int:
+        """How late the newest record was taken."""
+        return self._tenure.lag_ms if self._tenure is not None else 0
 
     def behind(self, name: str, end: int) -> int:
         """Records of an input between what was taken and its *end*."""
-        if self.state not in ("deciding", "draining"):
+        if self._tenure is None:
             return 0
-        inputs = self._inputs
+        inputs = self._tenure.inputs
         taken = inputs.request_offset if name == "requests" else inputs.usage_offset
         return max(0, end - taken)
 
@@ -318,15 +305,21 @@ class Agent:
         return self.state == "deciding"
 
     def policy_changed(self, in_force: SetInForce) -> None:
-        """A set came into force: it goes into this partition's ledger before the next decision under it."""
-        self._policy_changes.append(in_force)
+        """A set came into force."""
+        if self._tenure is not None:
+            self._tenure.policy_changed(in_force)
 
     # -- the two loops -------------------------------------------------------------------------------------------
 
-    async def _serve(self) -> None:
+    async def _serve(self, tenure: Tenure) -> None:
         """Both loops until released; the first failure of either ends both."""
-        decide = asyncio.create_task(self._decide_loop())
-        commits = asyncio.create_task(self._commit_loop())
+        self._become("deciding")
+        self._is_decided = False
+        self._services.seek_inputs(
+            self.partition, tenure.inputs.request_offset, tenure.inputs.usage_offset
+        )
+        decide = asyncio.create_task(self._decide_loop(tenure))
+        commits = asyncio.create_task(self._commit_loop(tenure))
         try:
             done, _ = await asyncio.wait({decide, commits}, return_when=asyncio.FIRST_EXCEPTION)
             for task in done:
@@ -336,270 +329,77 @@ class Agent:
                 task.cancel()
             await asyncio.gather(decide, commits, return_exceptions=True)
 
-    @property
-    def _is_draining_over(self) -> bool:
-        until_s = self._drain_until_s
-        if not self._release.is_set() or until_s is None:
+    def _is_over(self, tenure: Tenure) -> bool:
+        """Whether nothing more is to be decided: released, and drained or out of time."""
+        if not self._release.is_set():
             return False
-        return not len(self._inputs) or time.monotonic() >= until_s
+        return not len(tenure.inputs) or time.monotonic() >= self._drain_until_s
 
-    async def _decide_loop(self) -> None:
-        wait_s = self._config.lone_input_wait_ms / 1000
-        while not self._is_draining_over:
+    async def _decide_loop(self, tenure: Tenure) -> None:
+        wait_s = max(self._config.lone_input_wait_ms / 1000, NAP_S)
+        while not self._is_over(tenure):
             if self._release.is_set() and self.state == "deciding":
                 self._become("draining")
-            if self._is_backlogged():
+            if self._services.trial.bars(self.partition):
+                await self._services.trial.wait(self.partition)
+                continue
+            if tenure.is_backlogged():
+                # The commit that makes room is pending: every way here set it so.
                 self._room.clear()
                 await self._room.wait()
                 continue
-            if self._take_slice():
+            self._services.check_seat()
+            self._wake.clear()
+            taken = tenure.take_slice()
+            if tenure.has_work:
+                self._pending.set()
+            if taken:
                 self._services.made_room(self)
                 await asyncio.sleep(0)
                 continue
-            self._wake.clear()
+            if tenure.is_backlogged():
+                continue
             # A lone head waits for the other input at most this long; an empty queue waits to be fed.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), wait_s if len(self._inputs) else None)
+                async with asyncio.timeout(wait_s if len(tenure.inputs) else None):
+                    await self._wake.wait()
+        self._is_decided = True
         self._pending.set()
 
-    def _is_backlogged(self) -> bool:
-        if self._interval.events + self._committing >= self._config.uncommitted_records_max:
-            return True
-        oldest_s = self._oldest_uncommitted_s
-        return oldest_s is not None and (
-            (self._loop_s() - oldest_s) * 1000 >= self._config.uncommitted_ms_max
-        )
-
-    async def _commit_loop(self) -> None:
+    async def _commit_loop(self, tenure: Tenure) -> None:
         interval_s = self._config.commit_interval_ms / 1000
         while True:
             await self._pending.wait()
-            over = self._is_draining_over
-            if not self._interval.events and not over:
+            if tenure.is_broken:
+                return  # Half a slice: its exception ends this tenure, and nothing of it is cut.
+            if not tenure.has_work:
+                if self._is_decided:
+                    return
                 self._pending.clear()
                 continue
-            if not over:
-                wait_s = self._interval.started_s + interval_s - self._loop_s()
-                if wait_s > 0 and self._interval.events < self._config.commit_records_max:
-                    # Short naps, so that a burst is cut early and a release is seen.
-                    await asyncio.sleep(min(wait_s, 0.02))
+            if not self._is_decided:
+                wait_s = tenure.interval.started_s + interval_s - time.monotonic()
+                if wait_s > 0 and not tenure.is_large:
+                    await asyncio.sleep(min(wait_s, NAP_S))
                     continue
                 await self._services.commit_gate.turn()
-            if self._interval.events or not self._started:
-                await self._commit()
-            if over:
-                return
+            await self._commit(tenure)
 
-    async def _commit(self) -> None:
-        cut = self._cut()
+    async def _commit(self, tenure: Tenure) -> None:
+        if tenure.is_broken:
+            return
+        cut = tenure.cut()
+        if not tenure.has_work:
+            self._pending.clear()
         started_s = time.monotonic()
-        await commit(self._target, cut, now_ms=self._services.now_ms())
-        self._committing = 0
-        self._oldest_uncommitted_s = self._interval.started_s if self._interval.events else None
-        self._started = True
-        self._resets = 0
-        self._position.tail_start = cut.position.tail_start
-        self._rows.settle()
+        await commit(tenure.target, cut, now_ms=self._services.now_ms())
+        tenure.committed(cut)
+        position = cut.position
+        if position.trying is None:
+            self._services.trial.end(self.partition)
+        if cut.interval.events:
+            self._failures = 0
+            taken = {REQUESTS: position.request_offset, USAGE: position.usage_offset}
+            self._condemned = {p for p in self._condemned if p[1] >= taken[p[0]]}
         self._room.set()
         self._services.metrics.committed(time.monotonic() - started_s)
-
-    def _cut(self) -> Cut:
-        """Close the interval. Synchronous: nothing is told between the parts of a cut."""
-        if self._policy_changes:
-            self._ledger_policy_changes()
-        interval, self._interval = self._interval, Interval(self._loop_s())
-        self._pending.clear()
-        self._committing = interval.events
-        self._oldest_uncommitted_s = interval.started_s
-        swept = self._sweep.step(self._now_us, rows=2 * interval.events + 16)
-        return Cut(
-            interval=interval,
-            changes=self._rows.cut(),
-            position=events.PositionRow(
-                request_offset=self._inputs.request_offset,
-                usage_offset=self._inputs.usage_offset,
-                chain_head=self._chain.head,
-                next_sequence=self._chain.sequence,
-                tail_start=self._position.tail_start,
-                now_us=self._now_us,
-                policy_offset=self._services.policies.table.offset,
-                partition_count=self._position.partition_count,
-                starts=self._position.starts,
-            ),
-            keep_tail_start=self._inputs.redoing,
-            swept=swept,
-        )
-
-    # -- one slice -----------------------------------------------------------------------------------------------
-
-    def _take_slice(self) -> int:
-        """Decide what is there, for one slice at most, and send its verdicts. Returns the events taken."""
-        inputs, interval = self._inputs, self._interval
-        until_s = time.perf_counter() + self._config.slice_us / 1e6
-        now_s = self._loop_s()
-        self._slice = Slice()
-        taken = 0
-        was_empty = not interval.events
-        while taken < self._config.commit_records_max:
-            if not self._time_is_sane():
-                break
-            item = inputs.take(now_s)
-            if item is None:
-                break
-            record, verdict, is_request = item
-            taken += 1
-            if is_request:
-                self._request(record, verdict)
-            else:
-                self._usage(record)
-            if time.perf_counter() > until_s:
-                break
-        if taken:
-            if was_empty:
-                interval.started_s = now_s
-            if self._oldest_uncommitted_s is None:
-                self._oldest_uncommitted_s = now_s
-            interval.events += taken
-            self._pending.set()
-        told = self._slice.told
-        if told:
-            ack = self._ledger.fast.send(self._config.topic("decisions"), self.partition, told)
-            interval.acks.append((ack, len(told)))
-        self._slice.report(self._services.metrics, ack if told else None)
-        return taken
-
-    def _time_is_sane(self) -> bool:
-        """False while the next record's time is too far ahead of this clock: it must not move ``now``."""
-        inputs = self._inputs
-        head = inputs.requests[0] if inputs.requests else None
-        if head is None:
-            head = inputs.usage[0] if inputs.usage else None
-        if head is None:
-            return True
-        if head.timestamp_type != 1:
-            raise ConfigError(
-                f"{head.topic} carries the producer's time, not the broker's",
-                help="run `enforcer topics apply`: message.timestamp.type must be LogAppendTime",
-                code="append_time",
-            )
-        ahead_ms = head.timestamp - self._services.now_ms()
-        if ahead_ms > self._config.future_timestamp_ms_max:
-            self._log.error("record_from_the_future", offset=head.offset, ms=ahead_ms)
-            return False
-        return True
-
-    def _arrival(self, record: Record) -> Arrival:
-        inputs = self._inputs
-        record_us = record.timestamp * 1000
-        self._now_us = max(self._now_us, record_us)
-        late_ms = max(0, self._services.now_ms() - record.timestamp)
-        self.lag_ms = late_ms
-        return Arrival(
-            key=record.key,
-            value=record.value,
-            source=events.Source(
-                record.topic,
-                record.partition,
-                record.offset,
-                inputs.usage_offset,
-                self._services.policies.table.offset,
-                late_ms,
-            ),
-            now_us=self._now_us,
-            record_us=record_us,
-            partitions=self._position.partition_count,
-        )
-
-    def _request(self, record: Record, told: Told | None) -> None:
-        """Decide or redo one request, extend the ledger, and note what is to be told."""
-        if self._policy_changes:
-            self._ledger_policy_changes()
-        arrival = self._arrival(record)
-        services = self._services
-        engine, program = services.engine, services.policies.table.program
-        if told is not None:
-            outcome = engine.redo(
-                arrival, told.decision, told.value, self._rows, self._queue, program_of=program
-            )
-        else:
-            outcome = engine.request(program, arrival, self._rows, self._queue)
-        trace, to_gateway = _headers(record)
-        self._write(outcome, arrival, trace)
-        if outcome.value is not None and told is None:
-            out = (record.key, outcome.value, to_gateway, None)
-            self._slice.add(out, record.timestamp, outcome.decision)
-
-    def _usage(self, record: Record) -> None:
-        """Settle one usage report and extend the ledger."""
-        if self._policy_changes:
-            self._ledger_policy_changes()
-        arrival = self._arrival(record)
-        outcome = self._services.engine.usage(
-            self._services.policies.table.program, arrival, self._rows, self._queue
-        )
-        self._write(outcome, arrival, _headers(record)[0])
-        if outcome.bypass is not None:
-            self._services.metrics.bypassed(outcome.bypass)
-
-    def _write(
-        self, outcome: Outcome, arrival: Arrival, trace: tuple[tuple[str, bytes], ...]
-    ) -> None:
-        """Extend the chain and the interval by what one record led to."""
-        audit = self._interval.audit
-        append = self._chain.append
-        for entry in outcome.entries:
-            value = append(
-                entry.kind,
-                entry.account,
-                arrival.now_us,
-                arrival.source,
-                entry.payload,
-                entry.notes,
-                entry.effects,
-            )
-            audit.append((entry.account.encode(), value, trace, None))
-        if outcome.dead_letter is not None:
-            letter = outcome.dead_letter
-            key = f"{letter.topic}/{letter.partition}/{letter.offset}".encode()
-            value = events.encode_dead_letter(letter)
-            self._interval.dead_letters.append((key, value, (), None))
-            self._services.metrics.dead_letter(letter.code)
-
-    def _ledger_policy_changes(self) -> None:
-        """
-        Put the sets that came into force into the chain, before what is decided under them.
-
-        While the tail is redone they wait: what was told was decided before them.
-        """
-        if self._inputs.redoing:
-            return
-        changes, self._policy_changes = self._policy_changes, []
-        source = events.Source(
-            self._config.topic("requests"),
-            self.partition,
-            self._inputs.request_offset,
-            self._inputs.usage_offset,
-            self._services.policies.table.offset,
-            0,
-        )
-        for change in changes:
-            value = self._chain.append(
-                "policy_change",
-                change.scope,
-                self._now_us,
-                source,
-                change.payload(),
-                ("policy_invalid",) if change.invalid else (),
-                (),
-            )
-            self._interval.audit.append((change.scope.encode(), value, (), None))
-
-
-def _headers(record: Record) -> tuple[tuple[tuple[str, bytes], ...], tuple[tuple[str, bytes], ...]]:
-    """What goes on to the audit record (the trace) and to the decision (the trace and the gateway)."""
-    headers = record.headers
-    if not headers:
-        return (), ()
-    trace = tuple(h for h in headers if h[0] == "traceparent")
-    gateway = tuple(h for h in headers if h[0] == "gateway")
-    return trace, trace + gateway

@@ -31,11 +31,12 @@ failed step 5 is a ``TableWriteError``: the worker stops, for the next batch wou
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from enforcer import events
-from enforcer.errors import AgentError
+from enforcer.errors import AgentError, UnavailableError
 from enforcer.stream.rows import POSITION_KEY
 from enforcer.stream.topology import INPUTS
 
@@ -68,6 +69,8 @@ class CommitTarget:
     """What the table was written for; its positions are of the last takeover."""
     positions: dict[str, int]
     """Changelog (``state``, ``calls``) to the offset up to which the table is whole."""
+    ack_timeout_s: float
+    """How long the verdicts of an interval may take to be acknowledged."""
 
 
 async def commit(target: CommitTarget, cut: Cut, *, now_ms: int) -> None:
@@ -84,19 +87,19 @@ async def commit(target: CommitTarget, cut: Cut, *, now_ms: int) -> None:
     position = cut.position
 
     # 1. The verdicts are acknowledged; the tail start follows them.
-    for ack, count in cut.interval.acks:
-        last = await ack + count - 1
-        if not cut.keep_tail_start:
-            position.tail_start = last + 1
+    tail_start = await _acknowledged(target, cut)
+    if tail_start is not None and not cut.keep_tail_start:
+        position.tail_start = max(position.tail_start, tail_start)
 
     # 2. Everything the position row covers, and the row; every send awaited.
     position_value = events.encode_position_row(position)
     await ledger.begin()
-    sends = []
-    if cut.interval.audit:
-        sends.append(ledger.send(topic("audit"), partition, cut.interval.audit))
-    if cut.interval.dead_letters:
-        sends.append(ledger.send(topic("dead-letters"), partition, cut.interval.dead_letters))
+    interval = cut.interval
+    sends = [
+        ledger.send(topic(name), partition, records)
+        for name, records in (("audit", interval.audit), ("dead-letters", interval.dead_letters))
+        if records
+    ]
     calls = (
         ledger.send(topic("calls"), partition, _records(cut.changes.calls))
         if cut.changes.calls
@@ -139,6 +142,21 @@ async def commit(target: CommitTarget, cut: Cut, *, now_ms: int) -> None:
         )
     except Exception as error:
         raise TableWriteError(f"the table of partition {partition} could not be written") from error
+
+
+async def _acknowledged(target: CommitTarget, cut: Cut) -> int | None:
+    """The offset after the last verdict of the interval; None if it told nothing."""
+    end: int | None = None
+    try:
+        async with asyncio.timeout(target.ack_timeout_s):
+            for ack, count in cut.interval.acks:
+                end = await ack + count
+    except TimeoutError as error:
+        raise UnavailableError(
+            f"verdicts of partition {target.partition} were not acknowledged in time",
+            code="indefinite",
+        ) from error
+    return end
 
 
 def _records(changes: list[tuple[bytes, bytes | None]]) -> list[Outgoing]:

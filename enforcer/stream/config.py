@@ -20,17 +20,23 @@ class WorkerConfig(BaseModel):
     commit_interval_ms: Annotated[int, Field(ge=1, le=60_000)] = 100
     commits_per_second: Annotated[int, Field(ge=1, le=1_000)] = 40
     commit_records_max: Annotated[int, Field(ge=1)] = 5_000
+    commit_bytes_max: Annotated[int, Field(ge=1)] = 4 * 1024 * 1024
     uncommitted_records_max: Annotated[int, Field(ge=1)] = 20_000
+    uncommitted_bytes_max: Annotated[int, Field(ge=1)] = 8 * 1024 * 1024
     uncommitted_ms_max: Annotated[int, Field(ge=1)] = 5_000
     slice_us: Annotated[int, Field(ge=100, le=1_000_000)] = 5_000
     lone_input_wait_ms: Annotated[int, Field(ge=0)] = 50
     queue_records_max: Annotated[int, Field(ge=1)] = 4_000
-    queue_bytes_max: Annotated[int, Field(ge=1)] = 32 * 1024 * 1024
-    cached_rows_max: Annotated[int, Field(ge=100)] = 50_000
+    """Of each of the two inputs of a partition, give or take one fetch; the bytes likewise."""
+    queue_bytes_max: Annotated[int, Field(ge=1)] = 16 * 1024 * 1024
+    cached_rows_max: Annotated[int, Field(ge=100)] = 100_000
+    """Of all partitions of this process together."""
     future_timestamp_ms_max: Annotated[int, Field(ge=0)] = 60_000
     drain_timeout_ms: Annotated[int, Field(ge=100)] = 10_000
-    takeover_timeout_ms: Annotated[int, Field(ge=1_000)] = 120_000
-    takeovers_in_a_row_max: Annotated[int, Field(ge=1)] = 5
+    step_timeout_ms: Annotated[int, Field(ge=1_000)] = 30_000
+    ack_timeout_ms: Annotated[int, Field(ge=1_000)] = 30_000
+    fenced_wait_ms: Annotated[int, Field(ge=0)] = 2_000
+    takeovers_in_a_row_max: Annotated[int, Field(ge=1)] = 12
     pseudonym_key: Annotated[bytes, Field(min_length=8)] = b"enforcer-unkeyed"
 
     @model_validator(mode="after")

@@ -2,7 +2,8 @@
 Two inputs, one order: requests and usage of one partition merged by record time.
 
 The record with the smaller time goes first, a request before usage of the same time. One goes alone only
-when the other is at its known end, or after it has waited: a silent usage topic must not hold requests up.
+when the other is at its known end, or after it has been waited for: a silent usage topic must not hold requests
+up.
 
 After a takeover the tail of told verdicts is redone in exactly the order in which it was told: every told
 verdict names the usage position it was decided at, so usage is taken up to that position and not beyond.
@@ -11,7 +12,9 @@ verdict names the usage position it was decided at, so usage is taken up to that
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from enforcer.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -19,23 +22,71 @@ if TYPE_CHECKING:
     from enforcer.broker.ports import Record
     from enforcer.stream.tail import Told
 
-USAGE_IS_AT_END = "usage"
-REQUESTS_ARE_AT_END = "requests"
+REQUESTS: Final = "requests"
+USAGE: Final = "usage"
+LOG_APPEND_TIME: Final = 1
+RECORD_OVERHEAD_BYTES: Final = 200
+"""Of a queued record, beside key and value: so that millions of empty ones are bounded too."""
+
+
+class Taken(NamedTuple):
+    """The next record in the one order. *told* is its verdict, if one was told."""
+
+    record: Record
+    told: Told | None
+    is_request: bool
+
+
+class _Queue:
+    """Fetched records of one input, not yet taken."""
+
+    __slots__ = ("bytes", "fetched", "offset", "records")
+
+    def __init__(self, offset: int) -> None:
+        self.records: deque[Record] = deque()
+        self.bytes = 0
+        self.offset = offset
+        """Of the next record to be taken."""
+        self.fetched = offset
+        """Of the next record to be fetched."""
+
+    def feed(self, records: list[Record]) -> None:
+        if records and records[0].offset < self.fetched:
+            # From before a seek: they are in the queue, or taken, already.
+            records = [record for record in records if record.offset >= self.fetched]
+        for record in records:
+            if record.timestamp_type != LOG_APPEND_TIME:
+                raise ConfigError(
+                    f"{record.topic} carries the producer's time, not the broker's",
+                    help="run `enforcer topics apply`: message.timestamp.type must be LogAppendTime",
+                    code="append_time",
+                )
+            self.bytes += _size(record)
+        if records:
+            self.fetched = records[-1].offset + 1
+            self.records.extend(records)
+
+    def pop(self) -> Record:
+        record = self.records.popleft()
+        self.offset = record.offset + 1
+        self.bytes -= _size(record)
+        return record
 
 
 class Inputs:
-    """The queues of one agent. ``request_offset`` and ``usage_offset`` are the next to be taken."""
+    """The queues of one agent, and which record is the next."""
 
     __slots__ = (
         "_at_end",
-        "_lone_since_s",
+        "_is_at_end",
+        "_queues",
         "_told",
         "_wait_s",
-        "bytes_queued",
-        "request_offset",
+        "_waiting_for",
+        "_waiting_since_s",
+        "ahead",
         "requests",
         "usage",
-        "usage_offset",
     )
 
     def __init__(
@@ -47,99 +98,139 @@ class Inputs:
         lone_wait_s: float,
         at_end: Callable[[str], bool],
     ) -> None:
-        self.request_offset = request_offset
-        self.usage_offset = usage_offset
-        self.requests: deque[Record] = deque()
-        self.usage: deque[Record] = deque()
-        self.bytes_queued = 0
+        self.requests = _Queue(request_offset)
+        self.usage = _Queue(usage_offset)
+        self._queues = {REQUESTS: self.requests, USAGE: self.usage}
+        self.ahead: Record | None = None
+        """The record that nobody may take yet, for its time is in the future."""
         self._told = deque(sorted(told, key=lambda t: t.offset))
         self._wait_s = lone_wait_s
-        self._lone_since_s: float | None = None
-        self._at_end = at_end
+        self._waiting_for = ""
+        self._waiting_since_s = 0.0
+        self._is_at_end = at_end
+        self._at_end: dict[str, bool] = {}
 
     def __len__(self) -> int:
-        return len(self.requests) + len(self.usage)
+        return len(self.requests.records) + len(self.usage.records)
+
+    @property
+    def request_offset(self) -> int:
+        """Of the next request to be taken."""
+        return self.requests.offset
+
+    @property
+    def usage_offset(self) -> int:
+        """Of the next usage record to be taken."""
+        return self.usage.offset
 
     @property
     def redoing(self) -> bool:
         """Whether verdicts of the tail are still to be redone."""
         return bool(self._told)
 
-    def feed_requests(self, records: list[Record]) -> None:
-        """Append fetched requests."""
-        self.requests.extend(records)
-        self.bytes_queued += sum(len(r.value or b"") for r in records)
-
-    def feed_usage(self, records: list[Record]) -> None:
-        """Append fetched usage."""
-        self.usage.extend(records)
-        self.bytes_queued += sum(len(r.value or b"") for r in records)
-
-    def take(self, now_s: float) -> tuple[Record, Told | None, bool] | None:
+    def feed(self, name: str, records: list[Record]) -> None:
         """
-        The next record in the one order, with its told verdict if it has one, and whether it is a request.
+        Append fetched records of the input *name*. Those that were fed before are passed over.
+
+        Raises: ConfigError for a record whose time is not the broker's: there is no order by such times.
+        """
+        self._queues[name].feed(records)
+
+    def size(self, name: str) -> tuple[int, int]:
+        """Records and bytes in the queue of the input *name*."""
+        queue = self._queues[name]
+        return len(queue.records), queue.bytes
+
+    def look(self) -> None:
+        """Begin a slice: what is known of the inputs' ends is asked anew, once."""
+        self._at_end.clear()
+
+    def peek(self, now_s: float, latest_ms: int) -> tuple[str, int] | None:
+        """Input and offset of the record that ``take`` would give."""
+        queue = self._next(now_s, latest_ms)
+        if queue is None:
+            return None
+        return REQUESTS if queue is self.requests else USAGE, queue.records[0].offset
+
+    def take(self, now_s: float, latest_ms: int) -> Taken | None:
+        """
+        The next record in the one order.
 
         Args:
             now_s: The loop's clock, for the wait of a lone input.
+            latest_ms: A record of a later time is not taken; it is left in ``ahead``.
 
         Returns: None when nothing may go yet.
         """
-        if self._told:
-            return self._redo()
-        requests, usage = self.requests, self.usage
+        queue = self._next(now_s, latest_ms)
+        if queue is None:
+            return None
+        record = queue.pop()
+        if queue is self.usage:
+            return Taken(record, None, is_request=False)
+        told = self._told
+        if told and told[0].offset == record.offset:
+            return Taken(record, told.popleft(), is_request=True)
+        return Taken(record, None, is_request=True)
+
+    def _next(self, now_s: float, latest_ms: int) -> _Queue | None:
+        queue = self._next_told(now_s) if self._told else self._next_by_time(now_s)
+        if queue is None or queue.records[0].timestamp <= latest_ms:
+            self.ahead = None
+            return queue
+        self.ahead = queue.records[0]
+        return None
+
+    def _next_by_time(self, now_s: float) -> _Queue | None:
+        requests, usage = self.requests.records, self.usage.records
+        if requests and usage:
+            self._waiting_for = ""
+            return self.usage if usage[0].timestamp < requests[0].timestamp else self.requests
         if requests:
-            if usage:
-                if usage[0].timestamp < requests[0].timestamp:
-                    return self._take_usage()
-                return self._take_request(None)
-            if self._may_go_alone(USAGE_IS_AT_END, now_s):
-                return self._take_request(None)
-        elif usage and self._may_go_alone(REQUESTS_ARE_AT_END, now_s):
-            return self._take_usage()
+            return self.requests if self._may_go_alone(USAGE, now_s) else None
+        if usage:
+            return self.usage if self._may_go_alone(REQUESTS, now_s) else None
+        self._waiting_for = ""
         return None
 
     def _may_go_alone(self, other: str, now_s: float) -> bool:
-        if self._at_end(other):
+        """Whether *other* need not, or need no longer, be waited for. Waited out once, it holds nobody up."""
+        if self._ends(other):
+            self._waiting_for = ""
             return True
-        if self._lone_since_s is None:
-            self._lone_since_s = now_s
-        return now_s - self._lone_since_s >= self._wait_s
+        if self._waiting_for != other:
+            self._waiting_for, self._waiting_since_s = other, now_s
+        return now_s - self._waiting_since_s >= self._wait_s
 
-    def _redo(self) -> tuple[Record, Told | None, bool] | None:
-        if not self.requests:
+    def _ends(self, name: str) -> bool:
+        known = self._at_end.get(name)
+        if known is None:
+            known = self._at_end[name] = self._is_at_end(name)
+        return known
+
+    def _next_told(self, now_s: float) -> _Queue | None:
+        requests, usage, told = self.requests, self.usage, self._told
+        if not requests.records:
             return None
-        head = self.requests[0]
-        while self._told and self._told[0].offset < head.offset:
-            self._told.popleft()  # Its request is gone from the log: retention outran us.
-        if not self._told:
-            return self.take(0.0)
-        first = self._told[0]
-        usage_behind = self.usage_offset < first.usage_offset
+        head = requests.records[0]
+        while told and told[0].offset < head.offset:
+            told.popleft()  # Its request is gone from the log: retention outran us.
+        if not told:
+            return self._next_by_time(now_s)
+        first = told[0]
+        is_usage_due = usage.offset < first.usage_offset
         if head.offset < first.offset:
             # Not told: a repeat, or input without an id. Its order against usage decided nothing that was told.
-            if usage_behind and self.usage and self.usage[0].timestamp < head.timestamp:
-                return self._take_usage()
-            return self._take_request(None)
-        if usage_behind:
-            if self.usage and self.usage[0].offset < first.usage_offset:
-                return self._take_usage()
-            if not self.usage and not self._at_end(USAGE_IS_AT_END):
+            if is_usage_due and usage.records and usage.records[0].timestamp < head.timestamp:
+                return usage
+            return requests
+        if is_usage_due:
+            if usage.records and usage.records[0].offset < first.usage_offset:
+                return usage
+            if not usage.records and not self._ends(USAGE):
                 return None
-        self._told.popleft()
-        return self._take_request(first)
+        return requests
 
-    def _take_request(self, told: Told | None) -> tuple[Record, Told | None, bool]:
-        record = self.requests.popleft()
-        self.request_offset = record.offset + 1
-        self._taken(record)
-        return record, told, True
 
-    def _take_usage(self) -> tuple[Record, None, bool]:
-        record = self.usage.popleft()
-        self.usage_offset = record.offset + 1
-        self._taken(record)
-        return record, None, False
-
-    def _taken(self, record: Record) -> None:
-        self._lone_since_s = None
-        self.bytes_queued -= len(record.value or b"")
+def _size(record: Record) -> int:
+    return len(record.key or b"") + len(record.value or b"") + RECORD_OVERHEAD_BYTES

@@ -19,10 +19,22 @@ class Interval:
 
     started_s: float
     events: int = 0
+    bytes: int = 0
+    """Of ledger records and dead letters: a transaction must fit into its producer's queue."""
     acks: list[tuple[Awaitable[int], int]] = field(default_factory=list)
     """Acknowledgement of a slice's verdicts (the offset of the first) and how many they are."""
     audit: list[Outgoing] = field(default_factory=list)
     dead_letters: list[Outgoing] = field(default_factory=list)
+
+    def add_audit(self, record: Outgoing) -> None:
+        """A record of the ledger."""
+        self.audit.append(record)
+        self.bytes += len(record[1] or b"")
+
+    def add_dead_letter(self, record: Outgoing) -> None:
+        """Input set aside."""
+        self.dead_letters.append(record)
+        self.bytes += len(record[1] or b"")
 
 
 @dataclass(slots=True)

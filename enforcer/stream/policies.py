@@ -2,9 +2,15 @@
 The policy table: every set in force, whole, and the programs compiled from it.
 
 A set comes into force when its record has been read and every document it names is there: one record, so
-there is no half of it. Agents ask for a program between two events and never while deciding one. A record
-that does not check denies its scope's requests (``policy_invalid``): what was in force before is not kept,
-for a restart would not know it, and before and after a restart must be alike.
+there is no half of it. Agents ask for a program between two events and never while deciding one.
+
+Before and after a restart must be alike, and a restart knows only what a compacted topic still holds. Hence:
+
+* A record that does not check denies its scope's requests (``policy_invalid``); what was in force before is not
+  kept.
+* A set whose documents have not come leaves the one before it in force, as long as that one is known; where
+  none is, its scope is denied.
+* A set in force that loses a document, by a tombstone or a record that does not check, is invalid at once.
 """
 
 from __future__ import annotations
@@ -50,13 +56,16 @@ class SetInForce:
 class PolicyTable:
     """Fed with the policy topic's records in order. ``offset`` is the next one's."""
 
-    __slots__ = ("_documents", "_in_force", "_pending", "_programs", "offset")
+    __slots__ = ("_documents", "_in_force", "_named", "_pending", "_programs", "_removed", "offset")
 
     def __init__(self) -> None:
         self.offset = 0
         self._documents: dict[tuple[str, str], policy.Document | None] = {}
-        self._pending: dict[str, tuple[events.PolicySet, int]] = {}
+        self._pending: dict[str, events.PolicySet] = {}
+        self._named: dict[str, events.PolicySet] = {}
+        """The record of the set in force, or of the invalid one in its place."""
         self._in_force: dict[str, SetInForce] = {}
+        self._removed: dict[str, SetInForce] = {}
         self._programs: dict[str, policy.TenantProgram] = {}
 
     def apply(self, offset: int, key: bytes | None, value: bytes | None) -> list[SetInForce]:
@@ -73,18 +82,16 @@ class PolicyTable:
         if kind != "doc":
             _log.warning("policy_record_unknown", offset=offset)
             return []
-        if value is None:
-            self._documents.pop((scope, digest), None)
-            return []
-        self._documents[scope, digest] = self._read_document(scope, digest, value)
-        pending = self._pending.get(scope)
-        if pending is None:
-            return []
-        return self._try_set(scope, *pending)
+        return self._apply_document(scope, digest, offset, value)
 
     def sets(self) -> list[SetInForce]:
         """All sets in force, by scope."""
         return [self._in_force[scope] for scope in sorted(self._in_force)]
+
+    def changes_since(self, offset: int) -> list[SetInForce]:
+        """What came into force, or went out of it, by a record at *offset* or later; the newest of each scope."""
+        changes = [*self._in_force.values(), *self._removed.values()]
+        return sorted((c for c in changes if c.offset >= offset), key=lambda c: (c.offset, c.scope))
 
     def program(self, tenant: str) -> policy.TenantProgram:
         """What *tenant*'s requests run under now. Composed once per set, then a dict lookup."""
@@ -106,13 +113,34 @@ class PolicyTable:
             invalid=invalid,
         )
 
+    def _apply_document(
+        self, scope: str, digest: str, offset: int, value: bytes | None
+    ) -> list[SetInForce]:
+        place = (scope, digest)
+        before = self._documents.get(place)
+        if value is None:
+            self._documents.pop(place, None)
+        else:
+            self._documents[place] = self._read_document(scope, digest, value)
+        pending = self._pending.get(scope)
+        if pending is not None and digest in pending.documents:
+            changes = self._try_set(scope, pending, offset)
+            if changes:
+                return changes
+        named = self._named.get(scope)
+        if named is None or digest not in named.documents:
+            return []
+        # A document is what its digest says: written again it changes nothing, damaged or mended it does.
+        if (before is None) == (self._documents.get(place) is None):
+            return []
+        return self._try_set(scope, named, offset)
+
     def _read_document(self, scope: str, digest: str, value: bytes) -> policy.Document | None:
         """The document, or None for one that does not check: its set will be invalid."""
         try:
-            record = events.decode_policy_document(value)
-            document = policy.Document.from_record(record)
-        except EnforcerError as error:
-            _log.error("policy_document_invalid", scope=scope, digest=digest, code=error.code)
+            document = policy.Document.from_record(events.decode_policy_document(value))
+        except Exception as error:  # noqa: BLE001 — one record must not stop every worker: its tenant is denied
+            _log.error("policy_document_invalid", scope=scope, digest=digest, code=_code(error))
             return None
         if document.digest != digest or document.scope != scope:
             _log.error("policy_document_invalid", scope=scope, digest=digest, code="digest")
@@ -122,35 +150,45 @@ class PolicyTable:
     def _apply_set(self, scope: str, offset: int, value: bytes | None) -> list[SetInForce]:
         if value is None:
             self._pending.pop(scope, None)
+            self._named.pop(scope, None)
             if self._in_force.pop(scope, None) is None:
                 return []
             self._programs.clear()
-            return [SetInForce(scope, "", offset, None)]
+            self._removed[scope] = removed = SetInForce(scope, "", offset, None)
+            return [removed]
+        self._pending.pop(scope, None)
         try:
             record = events.decode_policy_set(value)
         except EnforcerError as error:
-            self._pending.pop(scope, None)
+            self._named.pop(scope, None)
             return [self._invalid(scope, "", offset, f"the set cannot be read: {error.code}")]
         return self._try_set(scope, record, offset)
 
     def _try_set(self, scope: str, record: events.PolicySet, offset: int) -> list[SetInForce]:
+        """Put the set of *record* in force, by the record of the topic at *offset*."""
         known = self._documents
         if any((scope, digest) not in known for digest in record.documents):
-            # Documents are written before their set; a set without them waits, and the old one stays.
-            self._pending[scope] = (record, offset)
-            return []
-        self._pending.pop(scope, None)
+            if scope in self._in_force and self._named.get(scope) is not record:
+                # Documents are written before their set; a set without them waits, and the old one stays.
+                self._pending[scope] = record
+                return []
+            self._named[scope] = record
+            return [self._invalid(scope, record.digest, offset, "a document is not there")]
+        if self._pending.get(scope) is record:
+            del self._pending[scope]
+        self._named[scope] = record
         documents = [known[scope, digest] for digest in record.documents]
         valid = [document for document in documents if document is not None]
         if len(valid) < len(documents):
             return [self._invalid(scope, record.digest, offset, "a document does not check")]
+        before = self._in_force.get(scope)
         try:
-            before = self._in_force.get(scope)
             program = policy.compile_scope(
                 valid, scope, previous=before.program if before is not None else None
             )
-        except EnforcerError as error:
-            return [self._invalid(scope, record.digest, offset, f"does not compile: {error.code}")]
+        except Exception as error:  # noqa: BLE001 — as above: nobody decides under what does not compile
+            why = f"does not compile: {_code(error)}"
+            return [self._invalid(scope, record.digest, offset, why)]
         if program.digest != record.digest:
             return [self._invalid(scope, record.digest, offset, "the set's digest is another")]
         return [self._set(SetInForce(scope, record.digest, offset, program))]
@@ -161,8 +199,13 @@ class PolicyTable:
 
     def _set(self, in_force: SetInForce) -> SetInForce:
         self._in_force[in_force.scope] = in_force
+        self._removed.pop(in_force.scope, None)
         self._programs.clear()
         return in_force
+
+
+def _code(error: Exception) -> str:
+    return error.code if isinstance(error, EnforcerError) else type(error).__name__
 
 
 class PolicyFollower:

@@ -20,12 +20,13 @@ Then it is wiped and everything is read. Nothing else about a table is believed.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from enforcer.errors import AgentCorruptedError
+from enforcer.errors import AgentCorruptedError, UnavailableError
 from enforcer.stream.commit import write_table
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def why_cold(
             return f"{name} is another"
     if now_ms - stored.written_ms > age_ms_max:
         return "older than half the tombstone retention"
+    if stored.written_ms - now_ms > age_ms_max:
+        return "from the future"  # One of the two clocks is wrong, so its age is not known.
     for name, (begin, end) in bounds.items():
         position = stored.positions.get(name, 0)
         if position < begin:
@@ -83,7 +86,7 @@ class Restored:
     cold: str | None
 
 
-async def restore(
+async def restore(  # noqa: PLR0913 — each is one thing a restore needs of its worker
     broker: Broker,
     table: Table,
     *,
@@ -92,12 +95,14 @@ async def restore(
     identity: Meta,
     now_ms: int,
     age_ms_max: int,
+    silence_s: float,
     progress: Callable[[int, int], None] | None = None,
 ) -> Restored:
     """
     Bring *table* to the end of its changelogs. The partition's last owner must be fenced already.
 
     Args:
+        silence_s: How long the broker may give nothing before it counts as gone. The whole has no limit.
         progress: Told records read and records to read, as offsets go.
 
     Raises: AgentCorruptedError when the log lost records while it was read, and then the table is empty;
@@ -112,6 +117,7 @@ async def restore(
             identity=identity,
             now_ms=now_ms,
             age_ms_max=age_ms_max,
+            silence_s=silence_s,
             progress=progress,
         )
     except AgentCorruptedError:
@@ -129,6 +135,7 @@ async def _restore(
     identity: Meta,
     now_ms: int,
     age_ms_max: int,
+    silence_s: float,
     progress: Callable[[int, int], None] | None,
 ) -> Restored:
     begins = await reader.offsets_begin(list(partitions.values()))
@@ -147,12 +154,17 @@ async def _restore(
         reader.seek(*tp, starts[name])
     positions, rows = dict(starts), 0
     total = sum(bounds[name][1] - starts[name] for name in CHANGELOGS)
+    moved_s = time.monotonic()
     while any(positions[name] < bounds[name][1] for name in CHANGELOGS):
         changes: list[tuple[bytes, bytes | None]] = []
         for records in (await reader.poll(100)).values():
             changes.extend((r.key, r.value) for r in records if r.key is not None)
         # Past control and aborted records too: a position counts what need not be read again.
-        positions = {n: reader.position(*tp) or starts[n] for n, tp in partitions.items()}
+        before, positions = positions, {n: _reached(reader, *partitions[n]) for n in CHANGELOGS}
+        if positions != before:
+            moved_s = time.monotonic()
+        elif time.monotonic() - moved_s > silence_s:
+            raise UnavailableError(f"the changelog of partition {partitions['state'][1]} is silent")
         if changes:
             meta = replace(identity, positions=positions, written_ms=now_ms)
             write_table(table, changes, [], meta=meta)
@@ -161,3 +173,9 @@ async def _restore(
             progress(total - sum(max(0, bounds[n][1] - positions[n]) for n in CHANGELOGS), total)
     write_table(table, [], [], meta=replace(identity, positions=positions, written_ms=now_ms))
     return Restored(rows, positions, cold)
+
+
+def _reached(reader: Reader, topic: str, partition: int) -> int:
+    position = reader.position(topic, partition)
+    assert position is not None, "it was sought"
+    return position

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from enforcer import events
+from enforcer.errors import AgentCorruptedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +33,8 @@ _DECODE: Final[dict[str, Callable[[bytes], Any]]] = {
     "u": events.decode_waiting_usage_row,
     "p": events.decode_position_row,
 }
+LARGE_ROW_BYTES: Final = 16 * 1024
+"""Rows above it (calls with a large decision) are not kept decoded: a count alone bounds no memory."""
 _CALLS: Final = frozenset("cu")
 """First letters of the rows whose changelog is ``calls``."""
 
@@ -61,8 +64,15 @@ def changelog_of(key: str) -> str:
 
 
 def decode_row(key: str, value: bytes) -> Any:
-    """A row from its stored bytes, by the first letter of its key."""
-    return _DECODE[key[0]](value)
+    """
+    A row from its stored bytes, by the first letter of its key.
+
+    Raises: AgentCorruptedError: it is no such row. Never a RequestError, which would blame the caller.
+    """
+    try:
+        return _DECODE[key[0]](value)
+    except (events.CodecError, KeyError) as error:
+        raise AgentCorruptedError(f"a row of kind {key[:1]!r} cannot be read") from error
 
 
 def encode_row(key: str, row: Any) -> bytes:
@@ -73,13 +83,14 @@ def encode_row(key: str, row: Any) -> bytes:
 class RowCache:
     """``state.Rows`` over a table. Not shared between agents, not safe across threads."""
 
-    __slots__ = ("_cached", "_changed", "_max", "_table")
+    __slots__ = ("_cached", "_changed", "_large", "_table", "cached_rows_max")
 
     def __init__(self, table: Table, *, cached_rows_max: int) -> None:
         self._table = table
         self._cached: dict[str, Any] = {}
         self._changed: dict[str, Any] = {}
-        self._max = cached_rows_max
+        self._large: set[str] = set()
+        self.cached_rows_max = cached_rows_max
 
     def get(self, key: str) -> Any:
         """The row as of now, or None."""
@@ -88,7 +99,9 @@ class RowCache:
             value = self._table.get(key.encode())
             if value is None:
                 return None
-            row = self._cached[key] = _DECODE[key[0]](value)
+            row = self._cached[key] = decode_row(key, value)
+            if len(value) > LARGE_ROW_BYTES:
+                self._large.add(key)
         return row
 
     def put(self, key: str, row: Any) -> None:
@@ -120,20 +133,27 @@ class RowCache:
         for key, row in self._changed.items():
             kind = key[0]
             value = None if row is None else _ENCODE[kind](row)
+            if value is not None and len(value) > LARGE_ROW_BYTES:
+                self._large.add(key)
             (changes.calls if kind in _CALLS else changes.state).append((key.encode(), value))
         self._changed = {}
         return changes
 
     def settle(self) -> None:
         """
-        Drop the oldest cached rows above the limit. Only right after a commit, when no cut is under way.
+        Drop large rows, and the oldest above the limit. Only right after a commit, when no cut is under way.
 
         A row in the cache that is not in the table must stay: rows changed since the cut do.
         """
-        excess = len(self._cached) - self._max
+        changed = self._changed
+        if self._large:
+            for key in self._large:
+                if key not in changed:
+                    self._cached.pop(key, None)
+            self._large.clear()
+        excess = len(self._cached) - self.cached_rows_max
         if excess <= 0:
             return
-        changed = self._changed
         for key in list(self._cached):
             if excess <= 0:
                 break

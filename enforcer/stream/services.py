@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
     from enforcer.broker.ports import Broker
     from enforcer.engine import Engine
-    from enforcer.events import PositionRow
     from enforcer.store.table import Meta, Table
     from enforcer.stream.agent import Agent
     from enforcer.stream.config import WorkerConfig
+    from enforcer.stream.poison import Trial
     from enforcer.stream.policies import PolicyFollower
     from enforcer.telemetry import Metrics
 
@@ -49,6 +49,7 @@ class Services(Protocol):
     policies: PolicyFollower
     metrics: Metrics
     commit_gate: CommitGate
+    trial: Trial
     table_meta: Meta
     table_age_ms_max: int
 
@@ -58,11 +59,21 @@ class Services(Protocol):
     def transactional_id(self, partition: int) -> str:
         """``<group>-<partition>``: whoever starts it owns the partition."""
 
+    def check_seat(self) -> None:
+        """
+        Raise AgentFencedError when the seat in the group is lost, or this loop was late by a session.
+
+        Asked before anything is sent: after a long stop the partitions may be others' already.
+        """
+
+    def cached_rows_max(self) -> int:
+        """How many decoded rows one agent may keep, as many agents as there are now."""
+
     def open_table(self, partition: int) -> Table:
         """The partition's table in this worker's state directory."""
 
-    def seek_inputs(self, partition: int, position: PositionRow) -> None:
-        """Begin to fetch both inputs of *partition* from *position*."""
+    def seek_inputs(self, partition: int, request_offset: int, usage_offset: int) -> None:
+        """Begin to fetch both inputs of *partition* from these offsets."""
 
     def unseek_inputs(self, partition: int) -> None:
         """Fetch them no more."""

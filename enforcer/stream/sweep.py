@@ -8,9 +8,10 @@ call, a full bucket and a window closed a month ago read as absent with or witho
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
 
-from enforcer import state
+from enforcer import events, state
 from enforcer.stream.rows import changelog_of, decode_row
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from enforcer.store.table import Table
     from enforcer.stream.rows import RowCache
 
-SWEPT_KINDS = "bcru"
+SWEPT_KINDS: Final = "bcru"
+ROWS_AT_ONCE: Final = 500
+"""Read between two turns of the event loop, while a table is looked through at a takeover."""
 
 
 class Sweep:
@@ -31,18 +34,11 @@ class Sweep:
         self._rows = rows
         self._cursor = b""
 
-    def rebuild(self, queue: ExpiryQueue) -> int:
-        """Put every open reservation and waiting report into *queue*. Returns how many."""
-        before = len(queue)
-        for prefix in (b"c/", b"u/"):
-            for raw_key, value in self._table.scan(prefix):
-                key = raw_key.decode()
-                queue.track(key, decode_row(key, value))
-        return len(queue) - before
-
     def step(self, now_us: int, *, rows: int) -> list[bytes]:
         """
         Look at the next *rows* rows and delete the spent ones.
+
+        Only when no commit is under way: what is in the table and not changed in the cache is then the truth.
 
         Returns: Keys of ended rows of ``calls``: they go from the table without a tombstone, for every row
         there carries its end. Spent rows of ``state`` become changes of the cache, with tombstones.
@@ -65,3 +61,31 @@ class Sweep:
                 self._rows.delete(key)
         self._cursor = last if seen == rows else b""
         return ended
+
+
+async def rebuild(table: Table, queue: ExpiryQueue, *, leaks: bool) -> tuple[events.Effect, ...]:
+    """
+    Put every open reservation and waiting report of *table* into *queue*, a few rows a turn of the loop.
+
+    Args:
+        leaks: Whether to look for reservations that no call holds any more, too. Only a table that was read
+            back whole can have them: its changelog of calls forgets by age.
+
+    Returns: The effects that mend them.
+    """
+    held: list[tuple[str, Any]] = []
+    prefixes = (b"c/", b"u/", b"b/") if leaks else (b"c/", b"u/")
+    for prefix in prefixes:
+        for count, (raw_key, value) in enumerate(table.scan(prefix)):
+            if count % ROWS_AT_ONCE == ROWS_AT_ONCE - 1:
+                await asyncio.sleep(0)
+            key = raw_key.decode()
+            row = decode_row(key, value)
+            if isinstance(row, events.BudgetRow):
+                if row.reserved_usd_nano:
+                    held.append((key, row))
+                continue
+            queue.track(key, row)
+            if leaks and key in queue:
+                held.append((key, row))
+    return state.leaked(held) if leaks else ()

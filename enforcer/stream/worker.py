@@ -17,28 +17,30 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from enforcer.errors import AgentCorruptedError, ConfigError, EnforcerError
+from enforcer.errors import AgentCorruptedError, EnforcerError, IntegrityError
 from enforcer.store.table import Meta
 from enforcer.stream.agent import Agent
+from enforcer.stream.installation import MisalignedError, check_installation
+from enforcer.stream.poison import Trial
 from enforcer.stream.policies import PolicyFollower
-from enforcer.stream.restore import CHANGELOGS, ROWS_VERSION
+from enforcer.stream.restore import ROWS_VERSION
 from enforcer.stream.services import CommitGate
-from enforcer.stream.topology import INPUTS, PARTITIONED
+from enforcer.stream.topology import INPUTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from enforcer.broker.ports import Broker, Membership, Reader
     from enforcer.engine import Engine
-    from enforcer.events import PositionRow
     from enforcer.store.table import Table
     from enforcer.stream.config import WorkerConfig
     from enforcer.stream.policies import SetInForce
     from enforcer.telemetry import Metrics
 
-POLL_MS: Final = 500
+POLL_MS: Final = 20
+"""A poll answers for the partitions it began with: this long an input just assigned or resumed may wait."""
 LAG_EVERY_S: Final = 1.0
-DELETE_RETENTION_MS_DEFAULT: Final = 86_400_000
+CACHED_ROWS_MIN: Final = 1_000
 
 _log = structlog.get_logger("enforcer.worker")
 
@@ -65,7 +67,8 @@ class Worker:
             broker, config.topic("policies"), on_change=self._policy_changed
         )
         self.table_meta = Meta(cluster_id="", topic_ids={}, schema=ROWS_VERSION, partitions=0)
-        self.table_age_ms_max = DELETE_RETENTION_MS_DEFAULT // 2
+        self.table_age_ms_max = 0
+        self.trial = Trial()
         self.open_table = open_table
         self._on_restore = on_restore
         self._reader: Reader
@@ -73,7 +76,7 @@ class Worker:
         self._agents: dict[int, Agent] = {}
         self._agent_tasks: dict[int, asyncio.Task[None]] = {}
         self._fetched: set[int] = set()
-        self._paused: set[int] = set()
+        self._paused: set[tuple[str, int]] = set()
         self._wanted: frozenset[int] = frozenset()
         self._changed = asyncio.Event()
         self._have_inputs = asyncio.Event()
@@ -87,10 +90,10 @@ class Worker:
         """
         Join, own, decide, until ``stop``; then drain, leave the group, close the tables.
 
-        Raises: ConfigError for an installation that does not fit, AgentFencedError when another process took
-        this identity or a partition, TableWriteError when a table could not be written.
+        Raises: ConfigError and MisalignedError for an installation that does not fit, AgentFencedError when
+        another process took this identity or a partition, TableWriteError when a table could not be written.
         """
-        await self._check_installation()
+        self.table_meta, self.table_age_ms_max = await check_installation(self.broker, self.config)
         await self.policies.start()
         self._reader = await self.broker.open_reader(read_committed=True)
         self._membership = self.broker.open_membership(
@@ -127,57 +130,38 @@ class Worker:
         self._stopping.set()
 
     async def _shut_down(self, tasks: set[asyncio.Task[object]], *, drain: bool) -> None:
-        """Drain the agents, then leave. What is still fetched and undecided is decided, told and committed."""
+        """
+        Drain the agents, then leave. What is fetched and undecided is decided, told and committed.
+
+        Without *drain* something is wrong, perhaps with our right to these partitions: agents end where they
+        stand and send nothing more, for the next owner finds in the tail what was told.
+        """
         by_name = {task.get_name(): task for task in tasks}
         for name in ("pump", "agents", "stop", "measure"):
             by_name[name].cancel()
-        for agent in self._agents.values():
-            agent.release(drain=drain)
-        if self._agent_tasks:
-            _, late = await asyncio.wait(
-                set(self._agent_tasks.values()), timeout=self.config.drain_timeout_ms / 1000 + 5
-            )
-            for late_task in late:
-                _log.error("agent_drain_late")
-                late_task.cancel()
+        agents = set(self._agent_tasks.values())
+        if drain:
+            for agent in self._agents.values():
+                agent.release(drain=True)
+            if agents:
+                await asyncio.wait(agents, timeout=self.config.drain_timeout_ms / 1000 + 5)
+            for task in agents:
+                if not task.done():
+                    _log.error("agent_drain_late")
+        for task in agents:
+            task.cancel()
+        await asyncio.gather(*agents, return_exceptions=True)
         if drain:
             with contextlib.suppress(EnforcerError, TimeoutError):
-                await asyncio.wait_for(self._membership.leave(), 5)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, *self._agent_tasks.values(), return_exceptions=True)
+                async with asyncio.timeout(5):
+                    await self._membership.leave()
+        for each in tasks:
+            each.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._membership.close()
         await self._reader.close()
         await self.policies.stop()
         gc.unfreeze()
-
-    async def _check_installation(self) -> None:
-        """Topics are there, agree in their partitions, and have the times and retention that agents rely on."""
-        names = [*PARTITIONED, "policies", "policy-history", "dead-letters"]
-        found = await self.broker.describe_topics([self.config.topic(name) for name in names])
-        missing = [name for name in names if self.config.topic(name) not in found]
-        if missing:
-            raise ConfigError(
-                f"topics are missing: {', '.join(self.config.topic(name) for name in missing)}",
-                help="run `enforcer topics apply`",
-                code="topics_missing",
-            )
-        counts = {name: found[self.config.topic(name)].partitions for name in PARTITIONED}
-        if len(set(counts.values())) > 1:
-            raise ConfigError(
-                f"the topics differ in their number of partitions: {counts}",
-                help="they must be equal: see `enforcer topics repartition`",
-                code="partition_count",
-            )
-        state = found[self.config.topic("state")]
-        retention = int(state.config.get("delete.retention.ms", DELETE_RETENTION_MS_DEFAULT))
-        self.table_age_ms_max = retention // 2
-        self.table_meta = Meta(
-            cluster_id=await self.broker.cluster_id(),
-            topic_ids={name: found[self.config.topic(name)].topic_id for name in CHANGELOGS},
-            schema=ROWS_VERSION,
-            partitions=counts["requests"],
-        )
 
     # -- partitions ------------------------------------------------------------------------------------------
 
@@ -203,6 +187,10 @@ class Worker:
             for partition, agent in self._agents.items():
                 if partition not in self._wanted:
                     agent.release(drain=False)
+            if self._wanted and max(self._wanted) >= self.table_meta.partitions:
+                raise MisalignedError(
+                    f"{self.config.topic('requests')} has more partitions than when this worker started"
+                )
             for partition in sorted(self._wanted - self._agents.keys()):
                 agent = self._agents[partition] = Agent(partition, self)
                 self._agent_tasks[partition] = asyncio.create_task(
@@ -216,39 +204,43 @@ class Worker:
 
     # -- inputs ----------------------------------------------------------------------------------------------
 
-    def seek_inputs(self, partition: int, position: PositionRow) -> None:
-        """Begin to fetch both inputs of *partition* from *position*."""
+    def seek_inputs(self, partition: int, request_offset: int, usage_offset: int) -> None:
+        """Begin to fetch both inputs of *partition* from these offsets."""
         self._fetched.add(partition)
         self._assign_inputs()
-        self._reader.seek(self.config.topic("requests"), partition, position.request_offset)
-        self._reader.seek(self.config.topic("usage"), partition, position.usage_offset)
+        self._reader.seek(self.config.topic("requests"), partition, request_offset)
+        self._reader.seek(self.config.topic("usage"), partition, usage_offset)
         self._have_inputs.set()
 
     def unseek_inputs(self, partition: int) -> None:
         """Fetch them no more."""
         if partition in self._fetched:
             self._fetched.discard(partition)
-            self._paused.discard(partition)
+            self._paused -= set(self._inputs_of(partition))
             self._assign_inputs()
 
     def _assign_inputs(self) -> None:
-        topics = [self.config.topic(name) for name in INPUTS]
-        self._reader.assign([(topic, p) for p in sorted(self._fetched) for topic in topics])
+        self._reader.assign([tp for p in sorted(self._fetched) for tp in self._inputs_of(p)])
         if not self._fetched:
             self._have_inputs.clear()
 
     def is_at_end(self, name: str, partition: int) -> bool:
         """Whether everything that is known to be in the input has been fetched."""
+        if partition not in self._fetched:
+            return False
         topic = self.config.topic(name)
         end = self._reader.end(topic, partition)
         position = self._reader.position(topic, partition)
         return end is not None and position is not None and position >= end
 
     def made_room(self, agent: Agent) -> None:
-        """Resume inputs that were paused, once the queues are half empty."""
-        if agent.partition in self._paused and agent.has_room:
-            self._paused.discard(agent.partition)
-            self._reader.resume(*self._inputs_of(agent.partition))
+        """Resume inputs that were paused, once their queue is half empty."""
+        if not self._paused:
+            return
+        for topic, partition in self._inputs_of(agent.partition):
+            if (topic, partition) in self._paused and agent.has_room(self._topics[topic]):
+                self._paused.discard((topic, partition))
+                self._reader.resume((topic, partition))
 
     def _inputs_of(self, partition: int) -> list[tuple[str, int]]:
         return [(self.config.topic(name), partition) for name in INPUTS]
@@ -259,18 +251,44 @@ class Worker:
             await self._have_inputs.wait()
             try:
                 polled = await self._reader.poll(POLL_MS)
-            except AgentCorruptedError as error:
-                # Retention deleted input that nobody had decided: loud, and on with what there is.
-                _log.error("input_lost", code=error.code)
-                await self._reader.seek_to_beginning()
+            except AgentCorruptedError:
+                await self._skip_what_is_lost()
                 continue
             for (topic, partition), records in polled.items():
                 agent = self._agents.get(partition)
                 if agent is None or partition not in self._fetched:
                     continue
-                if agent.feed(self._topics[topic], records) and partition not in self._paused:
-                    self._paused.add(partition)
-                    self._reader.pause(*self._inputs_of(partition))
+                name = self._topics[topic]
+                agent.feed(name, records)
+                # Each input by itself: one that is far ahead must not keep the other from being compared.
+                if agent.is_full(name) and (topic, partition) not in self._paused:
+                    self._paused.add((topic, partition))
+                    self._reader.pause((topic, partition))
+
+    async def _skip_what_is_lost(self) -> None:
+        """Retention deleted input that nobody had decided: loud, and on with what there is."""
+        wanted = [tp for partition in sorted(self._fetched) for tp in self._inputs_of(partition)]
+        begins = await self._reader.offsets_begin(wanted)
+        ends = await self._reader.offsets_end(wanted)
+        for tp, begin in begins.items():
+            position = self._reader.position(*tp) if tp[1] in self._fetched else None
+            if position is None:
+                continue
+            if position < begin:
+                _log.error(
+                    "input_lost",
+                    partition=tp[1],
+                    topic=tp[0],
+                    offset=position,
+                    records=begin - position,
+                )
+                self._reader.seek(*tp, begin)
+            elif position > ends[tp]:
+                raise IntegrityError(
+                    f"{tp[0]}-{tp[1]} ends before what was already read of it",
+                    help="the topic was truncated, or deleted and made again",
+                    code="input_truncated",
+                )
 
     # -- the rest --------------------------------------------------------------------------------------------
 
@@ -278,6 +296,14 @@ class Worker:
     def now_ms() -> int:
         """The wall clock."""
         return int(time.time() * 1000)
+
+    def check_seat(self) -> None:
+        """Raise AgentFencedError when the seat in the group is lost or this loop was late by a session."""
+        self._membership.check()
+
+    def cached_rows_max(self) -> int:
+        """How many decoded rows one agent may keep."""
+        return max(CACHED_ROWS_MIN, self.config.cached_rows_max // max(1, len(self._agents)))
 
     def transactional_id(self, partition: int) -> str:
         """``<group>-<partition>``: whoever starts it owns the partition."""
@@ -306,9 +332,10 @@ class Worker:
         while True:
             await asyncio.sleep(LAG_EVERY_S)
             for partition, agent in self._agents.items():
+                if partition not in self._fetched:
+                    continue
                 for name in INPUTS:
-                    topic = self.config.topic(name)
-                    end = self._reader.end(topic, partition)
+                    end = self._reader.end(self.config.topic(name), partition)
                     behind = agent.behind(name, end) if end is not None else 0
                     seconds = agent.lag_ms / 1000 if behind else 0.0
                     self.metrics.lag(name, partition, behind, seconds)

@@ -1,0 +1,481 @@
+"""
+A tenure: everything in memory between one takeover of a partition and the next.
+
+Rows that changed, links of the chain, the interval, the queues: all of it is a guess until a commit has
+written it down. A failed commit throws the whole object away, so that nothing of the failed one is left behind
+by an oversight; the next takeover builds another.
+
+What a tenure does is synchronous. Its agent calls it from two loops, and nothing else runs between the parts of
+a slice or of a cut.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from enforcer import events, state
+from enforcer.audit.chain import Chain
+from enforcer.engine import Arrival, Entry, Outcome
+from enforcer.errors import EnforcerError, RequestError
+from enforcer.stream.commit import CommitTarget
+from enforcer.stream.inputs import REQUESTS, USAGE, Inputs
+from enforcer.stream.interval import Cut, Interval
+from enforcer.stream.poison import Care, PoisonError
+from enforcer.stream.rows import RowCache
+from enforcer.stream.slice import Slice
+from enforcer.stream.sweep import Sweep, rebuild
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from enforcer.broker.ports import Record
+    from enforcer.store.table import Table
+    from enforcer.stream.poison import Place
+    from enforcer.stream.policies import SetInForce
+    from enforcer.stream.services import Services
+    from enforcer.stream.tail import Told
+    from enforcer.stream.takeover import Taken
+
+Trace = tuple[tuple[str, bytes], ...]
+
+HEADER_BYTES_MAX: Final = 512
+"""Of a header that is copied on. A longer one is the sender's mistake, and must not make a verdict too large."""
+KEY_BYTES_MAX: Final = 2_048
+"""Of a record key that is copied on. The account's own key is far shorter; any other is misrouted."""
+
+_log = structlog.get_logger("enforcer.agent")
+
+
+class Tenure:
+    """One agent's state in memory, from a takeover on. Made by ``begin``."""
+
+    def __init__(
+        self,
+        services: Services,
+        table: Table,
+        taken: Taken,
+        *,
+        partition: int,
+        condemned: Collection[Place],
+    ) -> None:
+        config, position = services.config, taken.position
+        self.partition = partition
+        self.care = Care(
+            starts=position.starts,
+            trying=position.trying,
+            trying_count=position.trying_count,
+            counts=taken.is_start,
+        )
+        self.inputs = Inputs(
+            position.request_offset,
+            position.usage_offset,
+            told=taken.told.values(),
+            lone_wait_s=config.lone_input_wait_ms / 1000,
+            at_end=lambda name: services.is_at_end(name, partition),
+        )
+        self.target = CommitTarget(
+            partition=partition,
+            group_id=config.group_id,
+            topic=config.topic,
+            ledger=taken.ledger,
+            table=table,
+            meta=services.table_meta,
+            positions=dict(taken.restored.positions),
+            ack_timeout_s=config.ack_timeout_ms / 1000,
+        )
+        self.interval = Interval(time.monotonic())
+        self.committing = 0
+        self.lag_ms = 0
+        self.is_broken = False
+        """True once a slice has failed half way: what it left must never be cut."""
+        self._services = services
+        self._config = config
+        self._log = _log.bind(partition=partition)
+        self._fast = taken.ledger.fast
+        self._claim_offset = taken.claim_offset
+        self._condemned = frozenset(condemned)
+        self._rows = RowCache(table, cached_rows_max=services.cached_rows_max())
+        self._queue = state.ExpiryQueue()
+        self._sweep = Sweep(table, self._rows)
+        self._chain = Chain(position.next_sequence, position.chain_head)
+        self._position = position
+        self._now_us = position.now_us
+        self._oldest_uncommitted_s: float | None = None
+        self._policy_changes: list[SetInForce] = []
+        self._slice = Slice()
+        self._latest_ms = 0
+        self._told_ahead = -1
+
+    @classmethod
+    async def begin(
+        cls,
+        services: Services,
+        table: Table,
+        taken: Taken,
+        *,
+        partition: int,
+        condemned: Collection[Place],
+    ) -> Tenure:
+        """The tenure that begins with what a takeover found. A table with many open calls takes its time."""
+        tenure = cls(services, table, taken, partition=partition, condemned=condemned)
+        is_cold = taken.restored.cold is not None
+        leaks = await rebuild(table, tenure._queue, leaks=is_cold)
+        if leaks:
+            tenure._mend(leaks)
+        if taken.tail_lost:
+            # Told verdicts may have been deleted unread: what follows might contradict them.
+            tenure._enter("exception_use", "*", b"", ("tail_lost",), ())
+        # Last, with no turn of the loop between it and the agent's taking note of changes.
+        policies = services.policies.table
+        tenure._policy_changes = policies.changes_since(taken.position.policy_offset)
+        return tenure
+
+    def _mend(self, leaks: tuple[events.Effect, ...]) -> None:
+        """Charge reservations whose calls the changelog has forgotten: no usage will ever find them."""
+        self._log.warning("reservations_leaked", rows=len(leaks) // 2)
+        state.apply_all(self._rows, leaks, queue=self._queue)
+        by_account: dict[str, list[events.Effect]] = {}
+        for effect in leaks:
+            by_account.setdefault(state.parse_budget_key(effect.row).account, []).append(effect)
+        for account, effects in by_account.items():
+            self._enter("expiry", account, b"", ("leaked",), tuple(effects))
+
+    # -- what the agent's loops ask ------------------------------------------------------------------------
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is something to commit."""
+        interval = self.interval
+        return bool(interval.events or interval.audit) or self.care.trying is not None
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the interval is to be committed now, whatever its age."""
+        interval, config = self.interval, self._config
+        return (
+            interval.events >= self.care.limit(config.commit_records_max)
+            or interval.bytes >= config.commit_bytes_max
+            or self.care.trying is not None
+        )
+
+    def is_backlogged(self) -> bool:
+        """Whether so much is told and not committed, or not even acknowledged, that the inputs must wait."""
+        config = self._config
+        if self.care.trying is not None:
+            return True  # The record may be taken when the ledger knows that it is on trial.
+        if self._room <= 0 or self.interval.bytes >= config.uncommitted_bytes_max:
+            return True
+        if self.interval.events and self._fast.queued_bytes >= config.uncommitted_bytes_max:
+            return True
+        oldest_s = self._oldest_uncommitted_s
+        return oldest_s is not None and (
+            (time.monotonic() - oldest_s) * 1000 >= config.uncommitted_ms_max
+        )
+
+    @property
+    def _room(self) -> int:
+        uncommitted = self.interval.events + self.committing
+        return self.care.limit(self._config.uncommitted_records_max) - uncommitted
+
+    def policy_changed(self, in_force: SetInForce) -> None:
+        """A set came into force: it goes into this partition's ledger before the next decision under it."""
+        self._policy_changes.append(in_force)
+
+    # -- cutting -------------------------------------------------------------------------------------------
+
+    def cut(self) -> Cut:
+        """Close the interval. Nothing is told between the parts of a cut."""
+        assert not self.is_broken, "half a slice must not be committed"
+        if not self.inputs.redoing:
+            self._enter_policy_changes()
+        interval, self.interval = self.interval, Interval(time.monotonic())
+        self.committing = interval.events
+        if interval.events:
+            self._oldest_uncommitted_s = interval.started_s
+        # Sweep before the rows are cut: what it deletes goes with this very cut.
+        swept = self._sweep.step(self._now_us, rows=2 * interval.events + 16)
+        before, inputs = self._position, self.inputs
+        moved = (inputs.request_offset, inputs.usage_offset) != (
+            before.request_offset,
+            before.usage_offset,
+        )
+        tail_start = before.tail_start
+        if not inputs.redoing:
+            # All of the tail is in this cut or in the ledger, so it may be passed, claim and all.
+            tail_start = max(tail_start, self._claim_offset + 1)
+        position = events.PositionRow(
+            request_offset=inputs.request_offset,
+            usage_offset=inputs.usage_offset,
+            chain_head=self._chain.head,
+            next_sequence=self._chain.sequence,
+            tail_start=tail_start,
+            now_us=self._now_us,
+            policy_offset=self._policy_offset(),
+            partition_count=before.partition_count,
+            starts=self.care.starts_after(moved=moved),
+            trying=self.care.trying,
+            trying_count=self.care.trying_count,
+        )
+        return Cut(interval, self._rows.cut(), position, inputs.redoing, swept)
+
+    def committed(self, cut: Cut) -> None:
+        """*cut* is in the ledger and in the table."""
+        self.committing = 0
+        self._oldest_uncommitted_s = self.interval.started_s if self.interval.events else None
+        self._position = cut.position
+        self.care.committed(cut.position.starts, cut.position.trying)
+        self._rows.cached_rows_max = self._services.cached_rows_max()
+        self._rows.settle()
+
+    def _policy_offset(self) -> int:
+        """Up to where policy changes are in the ledger: never past one that still waits to be entered."""
+        waiting = [change.offset for change in self._policy_changes]
+        return min([self._services.policies.table.offset, *waiting])
+
+    # -- one slice -----------------------------------------------------------------------------------------
+
+    def take_slice(self) -> int:
+        """
+        Decide what is there, for one slice at most, and send its verdicts.
+
+        Returns: The events taken.
+        Raises: PoisonError, naming the record that cannot be taken; AgentFencedError and UnavailableError of
+        the fast lane. After any of them the tenure is broken: it must be thrown away.
+        """
+        self.is_broken = True
+        taken = self._take_slice()
+        self.is_broken = False
+        return taken
+
+    def _take_slice(self) -> int:
+        inputs, interval, config = self.inputs, self.interval, self._config
+        now_s = time.monotonic()
+        until_s = now_s + config.slice_us / 1e6
+        inputs.look()
+        self._latest_ms = self._services.now_ms() + config.future_timestamp_ms_max
+        if self.care.is_single and not self._may_take_head(now_s):
+            return 0
+        self._slice = Slice()
+        room = min(self._room, config.commit_records_max)
+        taken = 0
+        while taken < room and interval.bytes < config.uncommitted_bytes_max:
+            item = inputs.take(now_s, self._latest_ms)
+            if item is None:
+                break
+            taken += 1
+            if item.is_request:
+                self._take_request(item.record, item.told)
+            else:
+                self._take_usage(item.record)
+            if time.monotonic() > until_s:
+                break
+        if inputs.ahead is not None:
+            self._tell_ahead(inputs.ahead)
+        if not taken:
+            return 0
+        if not interval.events:
+            interval.started_s = now_s
+        if self._oldest_uncommitted_s is None:
+            self._oldest_uncommitted_s = now_s
+        interval.events += taken
+        self.care.took(taken)
+        self._tell()
+        return taken
+
+    def _may_take_head(self, now_s: float) -> bool:
+        """Whether the next record may be taken by itself now; if not, it is put on trial first."""
+        head = self.inputs.peek(now_s, self._latest_ms)
+        if head is None:
+            return False
+        if self.care.may_take(head):
+            return True
+        if self._services.trial.begin(self.partition):
+            self.care.try_next(head)
+        return False
+
+    def _tell(self) -> None:
+        """Send the slice's verdicts."""
+        told = self._slice.told
+        if not told:
+            self._slice.report(self._services.metrics, None)
+            return
+        ack = self._fast.send(self._config.topic("decisions"), self.partition, told)
+        self.interval.acks.append((ack, len(told)))
+        self._slice.report(self._services.metrics, ack)
+
+    def _tell_ahead(self, record: Record) -> None:
+        """Say once, loudly, that a record's time is in the future."""
+        if record.offset == self._told_ahead:
+            return
+        self._told_ahead = record.offset
+        ahead_ms = record.timestamp - self._services.now_ms()
+        self._log.error(
+            "record_from_the_future", topic=record.topic, offset=record.offset, ms=ahead_ms
+        )
+
+    # -- one record ----------------------------------------------------------------------------------------
+
+    def _arrival(self, record: Record) -> Arrival:
+        record_us = record.timestamp * 1000
+        self._now_us = max(self._now_us, record_us)
+        self.lag_ms = late_ms = max(0, self._services.now_ms() - record.timestamp)
+        return Arrival(
+            key=record.key,
+            value=record.value,
+            source=events.Source(
+                record.topic,
+                record.partition,
+                record.offset,
+                self.inputs.usage_offset,
+                self._services.policies.table.offset,
+                late_ms,
+            ),
+            now_us=self._now_us,
+            record_us=record_us,
+            partitions=self._position.partition_count,
+        )
+
+    def _take_request(self, record: Record, told: Told | None) -> None:
+        """Decide or redo one request, extend the ledger, and note what is to be told."""
+        place = (REQUESTS, record.offset)
+        arrival = self._arrival(record)
+        if told is not None:
+            source = told.decision.source
+            self._enter_policy_changes(before=source.policy_offset)
+            arrival = arrival._replace(source=source)
+        elif not self.inputs.redoing:
+            self._enter_policy_changes()
+        outcome = self._outcome(place, arrival, told)
+        trace, to_gateway = _headers(record)
+        self._write(outcome, arrival, trace)
+        if outcome.value is not None and told is None:
+            key = record.key if len(record.key or b"") <= KEY_BYTES_MAX else None
+            out = (key, outcome.value, to_gateway, None)
+            self._slice.add(out, record.timestamp, outcome.decision)
+
+    def _outcome(self, place: Place, arrival: Arrival, told: Told | None) -> Outcome:
+        services, rows, queue = self._services, self._rows, self._queue
+        engine, program = services.engine, services.policies.table.program
+        if told is not None and place in self._condemned:
+            # It raised while it was redone. What was told stands, though its effects cannot be found again.
+            self._log.error("record_refused", topic=place[0], offset=place[1])
+            entry = Entry("decision", told.decision.account, told.value)
+            return Outcome(told.value, told.decision, [entry])
+        try:
+            if told is not None:
+                return engine.redo(
+                    arrival, told.decision, told.value, rows, queue, program_of=program
+                )
+            if self._is_condemned(place):
+                return engine.refuse(program, arrival, rows, queue)
+            return engine.request(program, arrival, rows, queue)
+        except Exception as error:
+            raise _named(place, error) from error
+
+    def _take_usage(self, record: Record) -> None:
+        """Settle one usage report and extend the ledger."""
+        place = (USAGE, record.offset)
+        arrival = self._arrival(record)
+        if not self.inputs.redoing:
+            self._enter_policy_changes()
+        engine, program = self._services.engine, self._services.policies.table.program
+        try:
+            if self._is_condemned(place):
+                outcome = engine.refuse_usage(arrival)
+            else:
+                outcome = engine.usage(program, arrival, self._rows, self._queue)
+        except Exception as error:
+            raise _named(place, error) from error
+        self._write(outcome, arrival, _headers(record)[0])
+        if outcome.bypass is not None:
+            self._services.metrics.bypassed(outcome.bypass)
+
+    def _is_condemned(self, place: Place) -> bool:
+        if place not in self._condemned and not self.care.is_condemned(place):
+            return False
+        self._log.error("record_refused", topic=place[0], offset=place[1])
+        return True
+
+    def _write(self, outcome: Outcome, arrival: Arrival, trace: Trace) -> None:
+        """Extend the chain and the interval by what one record led to."""
+        interval, append = self.interval, self._chain.append
+        for entry in outcome.entries:
+            value = append(
+                entry.kind,
+                entry.account,
+                arrival.now_us,
+                arrival.source,
+                entry.payload,
+                entry.notes,
+                entry.effects,
+            )
+            interval.add_audit((_key(entry.account), value, trace, None))
+        if outcome.dead_letter is not None:
+            letter = outcome.dead_letter
+            key = f"{letter.topic}/{letter.partition}/{letter.offset}".encode()
+            interval.add_dead_letter((key, events.encode_dead_letter(letter), (), None))
+            self._services.metrics.dead_letter(letter.code)
+
+    # -- entries of our own --------------------------------------------------------------------------------
+
+    def _enter_policy_changes(self, *, before: int | None = None) -> None:
+        """
+        Put the sets that came into force into the chain, before what is decided under them.
+
+        Args:
+            before: A policy offset. While the tail is redone only those that a told verdict had seen go before it.
+        """
+        if not self._policy_changes:
+            return
+        later = [c for c in self._policy_changes if before is not None and c.offset >= before]
+        changes = [c for c in self._policy_changes if before is None or c.offset < before]
+        self._policy_changes = later
+        for change in changes:
+            notes = ("policy_invalid",) if change.invalid else ()
+            self._enter("policy_change", change.scope, change.payload(), notes, ())
+
+    def _enter(
+        self,
+        kind: str,
+        account: str,
+        payload: bytes,
+        notes: tuple[str, ...],
+        effects: tuple[events.Effect, ...],
+    ) -> None:
+        """Put something that no input record led to into the chain."""
+        source = events.Source(
+            self._config.topic("requests"),
+            self.partition,
+            self.inputs.request_offset,
+            self.inputs.usage_offset,
+            self._services.policies.table.offset,
+            0,
+        )
+        value = self._chain.append(kind, account, self._now_us, source, payload, notes, effects)
+        self.interval.add_audit((_key(account), value, (), None))
+
+
+def _named(place: Place, error: Exception) -> Exception:
+    """What an exception of the engine means: the record's fault, unless the agent's own state is at fault."""
+    if isinstance(error, EnforcerError) and not isinstance(error, RequestError):
+        return error
+    return PoisonError(place, type(error).__name__)
+
+
+def _key(account: str) -> bytes | None:
+    key = account.encode("utf-8", "surrogatepass")
+    return key if len(key) <= KEY_BYTES_MAX else None
+
+
+def _headers(record: Record) -> tuple[Trace, Trace]:
+    """What goes on to the audit record (the trace) and to the decision (the trace and the gateway)."""
+    headers = record.headers
+    if not headers:
+        return (), ()
+    short = [h for h in headers if h[1] is not None and len(h[1]) <= HEADER_BYTES_MAX]
+    trace = tuple(h for h in short if h[0] == "traceparent")[:1]
+    gateway = tuple(h for h in short if h[0] == "gateway")[:1]
+    return trace, trace + gateway

@@ -1,0 +1,392 @@
+"""
+What must be true of the topics after any run, computed anew from the inputs by a small model of its own.
+
+It knows the rules of ``enforcement_world`` and nothing of ``enforcer.state``, ``engine`` or ``stream``: money is a
+dict, a call is a dict, and the order of the two inputs is the one that the ledger's decisions name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from enforcement_world import (
+    ACCOUNT_LIMIT_USD,
+    CAP,
+    CAPPED,
+    NANO_PER_TOKEN,
+    PROJECT_LIMIT_USD,
+    TENANT,
+    read,
+    word,
+)
+
+from enforcer import events
+from enforcer.audit.verifier import START, verify
+from enforcer.config import data
+from enforcer.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from enforcer.broker import KafkaBroker
+    from enforcer.broker.ports import Record
+
+LIMITS_NANO = {"account": ACCOUNT_LIMIT_USD * 10**9, "project": PROJECT_LIMIT_USD * 10**9}
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was counted, and what is wrong. ``problems`` is empty after a good run."""
+
+    requests: int = 0
+    decided: int = 0
+    audit_records: int = 0
+    lost: int = 0
+    doubled: int = 0
+    contradicted: int = 0
+    overspent_usd_nano: int = 0
+    internal_errors: int = 0
+    longest_gap_ms: int = 0
+    told_again: int = 0
+    codes: Counter[str] = field(default_factory=Counter)
+    problems: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def problem(self, what: str, example: object) -> None:
+        """Count one thing that is wrong."""
+        self.problems[what] += 1
+        self.examples.setdefault(what, str(example)[:300])
+
+
+@dataclass(slots=True)
+class Topics:
+    """All topics of a run, read whole."""
+
+    requests: Mapping[int, list[Record]]
+    usage: Mapping[int, list[Record]]
+    decisions: Mapping[int, list[Record]]
+    audit: Mapping[int, list[Record]]
+    state: Mapping[int, list[Record]]
+    calls: Mapping[int, list[Record]]
+    letters: Mapping[int, list[Record]]
+    history: frozenset[str]
+
+
+async def read_topics(broker: KafkaBroker, prefix: str) -> Topics:
+    """Read everything; verdicts uncommitted, as a gateway does, all else committed."""
+    history = await read(broker, prefix, "policy-history")
+    return Topics(
+        await read(broker, prefix, "requests"),
+        await read(broker, prefix, "usage"),
+        await read(broker, prefix, "decisions", read_committed=False),
+        await read(broker, prefix, "audit"),
+        await read(broker, prefix, "state"),
+        await read(broker, prefix, "calls"),
+        await read(broker, prefix, "dead-letters"),
+        frozenset((r.key or b"").decode() for r in history[0]),
+    )
+
+
+def check(topics: Topics, versions: Mapping[str, int], *, poison: int = 0) -> Findings:
+    """
+    Check a whole run.
+
+    Args:
+        topics: What it left.
+        versions: Which revision of the policies each set digest is.
+        poison: How many requests are expected to be denied ``internal_error``.
+    """
+    found = Findings()
+    _check_chain(topics, found)
+    for partition in topics.requests:
+        _Partition(partition, topics, versions, found).check()
+    if found.internal_errors != poison:
+        found.problem("internal_error", found.internal_errors)
+    return found
+
+
+def _check_chain(topics: Topics, found: Findings) -> None:
+    schema = json.loads((data("schemas") / "avro" / "audit.avsc").read_text())
+    pairs = [(p, r.value) for p, records in topics.audit.items() for r in records]
+    report = verify(pairs, [schema], from_=dict.fromkeys(topics.audit, START))
+    found.audit_records = report.records
+    for finding in report.findings:
+        if topics.audit[finding.partition]:
+            found.problem(f"chain {finding.kind}", finding)
+
+
+class _Partition:
+    """One partition: its ledger against its inputs."""
+
+    def __init__(
+        self, partition: int, topics: Topics, versions: Mapping[str, int], found: Findings
+    ) -> None:
+        self.partition = partition
+        self.topics = topics
+        self.versions = versions
+        self.found = found
+        self.entries = [events.decode_audit(r.value or b"") for r in topics.audit[partition]]
+        self.books = _Books()
+
+    def check(self) -> None:
+        """Everything that can be said of one partition."""
+        ledger = self._ledger()
+        self._check_told(ledger)
+        self._check_settlements()
+        self._replay(ledger)
+        self._check_rows()
+        self._check_policies()
+
+    def _ledger(self) -> dict[int, tuple[events.Decision, bytes]]:
+        """Decisions of the ledger by the offset of their request: exactly one each."""
+        ledger: dict[int, tuple[events.Decision, bytes]] = {}
+        calls: set[str] = set()
+        for entry in self.entries:
+            if entry.kind != "decision":
+                continue
+            decision = events.read_decision(entry.payload)
+            assert isinstance(decision, events.Decision)
+            if decision.source.offset in ledger or decision.id in calls:
+                self.found.doubled += 1
+                self.found.problem("doubled", decision.request_id)
+            calls.add(decision.id)
+            ledger[decision.source.offset] = (decision, entry.payload)
+            for digest in decision.policy_sets.values():
+                if digest not in self.topics.history:
+                    self.found.problem("policy set not in the history", digest)
+        return ledger
+
+    def _check_told(self, ledger: Mapping[int, tuple[events.Decision, bytes]]) -> None:
+        """Every verdict that was ever told is the one in the ledger; each in the ledger was told."""
+        asked_ms = {r.offset: r.timestamp for r in self.topics.requests[self.partition]}
+        told: dict[str, bytes] = {}
+        last_ms = 0
+        for record in self.topics.decisions[self.partition]:
+            decision = events.read_decision(record.value or b"")
+            if isinstance(decision, events.Claim):
+                continue
+            first = told.setdefault(decision.id, record.value or b"")
+            if first != record.value:
+                self.found.contradicted += 1
+                self.found.problem("told twice, otherwise", decision.request_id)
+            elif first is not record.value:
+                self.found.told_again += 1
+            since_ms = max(last_ms, asked_ms[decision.source.offset])
+            self.found.longest_gap_ms = max(self.found.longest_gap_ms, record.timestamp - since_ms)
+            last_ms = record.timestamp
+        for decision, payload in ledger.values():
+            first = told.pop(decision.id, b"")
+            if not first:
+                self.found.problem("decided and never told", decision.request_id)
+            elif first != payload:
+                self.found.contradicted += 1
+                self.found.problem("the ledger is other than told", decision.request_id)
+        for value in told.values():
+            self.found.lost += 1
+            self.found.problem("told and not in the ledger", value[:80])
+
+    def _check_settlements(self) -> None:
+        """Every usage record that can be read has exactly one entry."""
+        seen = Counter(
+            entry.source.offset
+            for entry in self.entries
+            if entry.kind == "settlement" and entry.source.topic.endswith(".usage")
+        )
+        for record in self.topics.usage[self.partition]:
+            if seen[record.offset] != 1:
+                self.found.problem("usage entries", (record.offset, seen[record.offset]))
+
+    def _check_policies(self) -> None:
+        """Policies never run backwards, and every change stands once in the ledger."""
+        newest = 0
+        changes: Counter[tuple[str, int]] = Counter()
+        for entry in self.entries:
+            if entry.kind == "decision":
+                decision = events.read_decision(entry.payload)
+                offset = decision.source.policy_offset  # type: ignore[union-attr]
+                if offset < newest:
+                    self.found.problem("policies ran backwards", (newest, offset))
+                newest = max(newest, offset)
+            elif entry.kind == "policy_change":
+                change = json.loads(entry.payload)
+                changes[change["scope"], change["policy_offset"]] += 1
+        for change, count in changes.items():
+            if count != 1:
+                self.found.problem("policy change entered again", change)
+
+    # -- the model -----------------------------------------------------------------------------------------
+
+    def _replay(self, ledger: Mapping[int, tuple[events.Decision, bytes]]) -> None:
+        usage = self.topics.usage[self.partition]
+        reports = iter([(r.offset, events.read_usage(r.value or b"")) for r in usage])
+        following = next(reports, None)
+        letters = Counter((r.key or b"").decode() for r in self.topics.letters[self.partition])
+        for record in self.topics.requests[self.partition]:
+            self.found.requests += 1
+            told = ledger.get(record.offset)
+            while following is not None and told and following[0] < told[0].source.usage_offset:
+                self.books.report(following[1])
+                following = next(reports, None)
+            place = f"{record.topic}/{record.partition}/{record.offset}"
+            self._request(record, told[0] if told else None, letters.pop(place, 0))
+        while following is not None:
+            self.books.report(following[1])
+            following = next(reports, None)
+        for place, count in letters.items():
+            self.found.problem("dead letter of nothing", (place, count))
+
+    def _request(self, record: Record, decision: events.Decision | None, letters: int) -> None:
+        found = self.found
+        expected, request = self._expected(record, decision)
+        if decision is not None:
+            found.decided += 1
+        codes = [r.code for r in decision.reasons] if decision is not None else []
+        found.codes.update(codes or ["none"])
+        if "internal_error" in codes:
+            found.internal_errors += 1
+        wants_letter = expected in ("unreadable", "invalid_request") or "internal_error" in codes
+        if letters != wants_letter:
+            found.problem("dead letters", (record.offset, expected, letters))
+        if expected in ("unreadable", "repeat"):
+            if decision is not None:
+                found.problem("decided what needs no decision", (expected, record.offset))
+            return
+        if decision is None:
+            found.lost += 1
+            found.problem("lost", (expected, record.offset, request and request.id))
+            return
+        if expected in codes or (expected in ("allow", "modify") and decision.verdict == expected):
+            return
+        if not any(code in ("owner", "internal_error") for code in codes):
+            found.problem("another verdict", (expected, decision.verdict, codes, request))
+
+    def _expected(
+        self, record: Record, decision: events.Decision | None
+    ) -> tuple[str, events.Request | None]:
+        """What this request must come to, as a reason's code or a verdict. Books what it reserves."""
+        try:
+            request = events.read_request(record.value or b"")
+        except RequestError:
+            request_id, tenant, _ = events.peek_identity(record.value or b"")
+            return ("invalid_request" if request_id and tenant else "unreadable"), None
+        account = f"{TENANT}/{request.team.id}"
+        if record.key != account.encode():
+            return "misrouted", request
+        call = self.books.calls.get((account, request.id))
+        content = (request.llm.prompt, request.llm.max_tokens)
+        if call is not None:
+            return ("repeat" if call["content"] == content else "request_id_reused"), request
+        rows = [("account", account, ""), ("project", account, request.project.id or "")]
+        if decision is None:
+            return "allow", request
+        expected, cost = self._verdict(request, decision, rows)
+        if decision.verdict == "deny":
+            cost = 0
+        self.books.open((account, request.id), content, rows, cost)
+        return expected, request
+
+    def _verdict(
+        self, request: events.Request, decision: events.Decision, rows: list[tuple[str, str, str]]
+    ) -> tuple[str, int]:
+        version = self.versions.get(decision.policy_sets.get("*", ""))
+        if version is None:
+            self.found.problem("decided under an unknown set", decision.policy_sets)
+            return "allow", 0
+        tokens = CAP if request.llm.max_tokens == CAPPED else request.llm.max_tokens or 0
+        cost = ((decision.facts.input_tokens or 0) + tokens) * NANO_PER_TOKEN
+        if word(version) in (request.llm.prompt or ""):
+            return f"WORD-{version}", cost
+        over = [self.books.left(row) - cost for row in rows]
+        if min(over) < 0:
+            if decision.verdict != "deny":
+                self.found.overspent_usd_nano += -min(over)
+                self.found.problem("overspent", decision.request_id)
+            return "budget_exceeded", cost
+        return ("modify" if request.llm.max_tokens == CAPPED else "allow"), cost
+
+    def _check_rows(self) -> None:
+        """Rows as the changelogs have them, against the books."""
+        rows: dict[str, Any] = {}
+        for records in (self.topics.state[self.partition], self.topics.calls[self.partition]):
+            for record in records:
+                rows[(record.key or b"").decode()] = record.value
+        budgets: dict[tuple[str, str, str], tuple[int, int]] = {}
+        calls: dict[tuple[str, str], tuple[str, int]] = {}
+        for key, value in rows.items():
+            if value is None:
+                continue
+            parts = key.split("/")
+            if key.startswith("b/"):
+                row = events.decode_budget_row(value)
+                place = (parts[3], parts[1].replace("%2F", "/"), parts[4])
+                budgets[place] = (row.spent_usd_nano, row.reserved_usd_nano)
+            elif key.startswith("c/"):
+                call = events.decode_call_row(value)
+                name = (parts[1].replace("%2F", "/"), parts[2])
+                calls[name] = (call.status, call.charged_usd_nano)
+        mine = {place: tuple(sums) for place, sums in self.books.budgets.items() if any(sums)}
+        self._compare("budgets", mine, {p: sums for p, sums in budgets.items() if any(sums)})
+        self._compare("calls", self.books.statuses(), calls)
+
+    def _compare(self, what: str, mine: Mapping[Any, Any], stored: Mapping[Any, Any]) -> None:
+        for key in mine.keys() | stored.keys():
+            if mine.get(key) != stored.get(key):
+                example = (key, "expected", mine.get(key), "stored", stored.get(key))
+                self.found.problem(f"{what} differ", example)
+
+
+class _Books:
+    """Budgets and calls of one partition, kept naively."""
+
+    def __init__(self) -> None:
+        self.calls: dict[tuple[str, str], dict[str, Any]] = {}
+        self.budgets: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0])
+        self.early: dict[tuple[str, str], list[events.Usage]] = defaultdict(list)
+
+    def left(self, row: tuple[str, str, str]) -> int:
+        """What may still be reserved."""
+        spent, reserved = self.budgets[row]
+        return LIMITS_NANO[row[0]] - spent - reserved
+
+    def open(
+        self, name: tuple[str, str], content: Any, rows: list[tuple[str, str, str]], cost: int
+    ) -> None:
+        """A call that was decided; what was reported of it before is booked now."""
+        self.calls[name] = {
+            "content": content, "rows": rows, "held": cost, "charged": 0, "settled": False,
+            "denied": cost == 0,
+        }  # fmt: skip
+        for row in rows:
+            self.budgets[row][1] += cost
+        for usage in self.early.pop(name, []):
+            self.report(usage)
+
+    def report(self, usage: events.Usage) -> None:
+        """A usage report."""
+        name = (f"{TENANT}/{usage.team}", usage.request_id)
+        call = self.calls.get(name)
+        if call is None:
+            self.early[name].append(usage)
+            return
+        if call["settled"]:
+            return
+        cost = usage.cost_usd_nano or 0
+        charged = cost if usage.final else call["charged"] + cost
+        before = max(call["held"] - call["charged"], 0)
+        after = 0 if usage.final else max(call["held"] - charged, 0)
+        for row in call["rows"]:
+            self.budgets[row][1] -= before - after
+            self.budgets[row][0] += charged - call["charged"]
+        call["charged"], call["settled"] = charged, usage.final
+
+    def statuses(self) -> dict[tuple[str, str], tuple[str, int]]:
+        """Status and charge of every call."""
+        return {
+            name: (
+                "settled" if c["settled"] else "denied" if c["denied"] else "open", c["charged"],
+            )
+            for name, c in self.calls.items()
+        }  # fmt: skip
