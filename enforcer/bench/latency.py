@@ -229,9 +229,9 @@ async def _product(
         calls: set[asyncio.Task[None]] = set()
 
         async def call(number: int) -> None:
-            outcome = await gateway.decide(requests[number], _DEADLINE_MS)
-            if not outcome.by_timeout:
-                course.answered(number)
+            # A call whose deadline passed has its answer too, late; the bypass rate counts it.
+            await gateway.decide(requests[number], _DEADLINE_MS)
+            course.answered(number)
 
         def fire(begin: int, end: int) -> None:
             for number in range(begin, end):
@@ -269,8 +269,7 @@ def _found(
     course: Course, begun_s: float, load: dict[str, float], report: dict[str, Any], own_s: float
 ) -> _Round:
     ordered = course.latencies_ms(begun_s, skip_s=_WARM_S)
-    if not ordered:
-        raise UnavailableError("no call was answered in a round", code="no_answers")
+    assert ordered, "a schedule goes on after its warm-up"
     ms = {name: percentile(ordered, share) for name, share in _SHARES}
     ms["max"] = ordered[-1]
     calls = len(course.schedule_s)

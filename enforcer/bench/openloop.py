@@ -74,6 +74,7 @@ class Course:
         self.answered_s = [0.0] * len(schedule_s)
         """On ``time.perf_counter``; 0 is not yet."""
         self.missing = len(schedule_s)
+        self.ended_s = 0.0
         self._done = asyncio.Event()
 
     def answered(self, number: int) -> None:
@@ -101,14 +102,19 @@ class Course:
         except TimeoutError:
             pass
         finally:
+            self.ended_s = time.perf_counter()
             metronome.end()
             sys.setswitchinterval(before_s)
         return metronome.begun_s
 
     def latencies_ms(self, begun_s: float, *, skip_s: float) -> list[float]:
-        """Ascending; of the calls due after *skip_s* that were answered."""
+        """
+        Ascending; of all calls due after *skip_s*.
+
+        What was never answered counts as if its answer had come at the end: left out, it would flatter.
+        """
         return sorted(
-            (answered_s - begun_s - due_s) * 1000
+            ((answered_s or self.ended_s) - begun_s - due_s) * 1000
             for due_s, answered_s in zip(self.schedule_s, self.answered_s, strict=True)
-            if due_s >= skip_s and answered_s
+            if due_s >= skip_s
         )
