@@ -13,7 +13,7 @@ import gc
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
@@ -70,6 +70,8 @@ class _Round:
     cpu_us: float = 0.0
     client_cpu_us: float = 0.0
     rss_mb: float = 0.0
+    late_ms: dict[str, float] = field(default_factory=dict)
+    """From the record's time to its being taken up by the agent: fetch and queue."""
 
 
 def schedule(plan: Plan, number: int) -> tuple[list[float], list[int]]:
@@ -227,11 +229,14 @@ async def _product(
     ):
         course = Course(due[0])
         calls: set[asyncio.Task[None]] = set()
+        late_ms: list[int] = []
 
         async def call(number: int) -> None:
             # A call whose deadline passed has its answer too, late; the bypass rate counts it.
-            await gateway.decide(requests[number], _DEADLINE_MS)
+            outcome = await gateway.decide(requests[number], _DEADLINE_MS)
             course.answered(number)
+            if outcome.decision is not None and due[0][number] >= _WARM_S:
+                late_ms.append(outcome.decision.source.late_ms)
 
         def fire(begin: int, end: int) -> None:
             for number in range(begin, end):
@@ -250,6 +255,7 @@ async def _product(
     load = machine.load(before, after, _cpu_s(report) + own_s)
     found = _found(course, begun_s, load, report, own_s)
     found.bypass_rate = bypass_rate
+    found.late_ms = {name: percentile(sorted(late_ms) or [0], share) for name, share in _SHARES}
     return found
 
 
@@ -296,6 +302,10 @@ def _answer(
         "figures": {
             **{f"{name}_ms": median(p.ms[name] for p in products) for name, _ in _SHARES},
             "max_ms": max(p.ms["max"] for p in products),
+            **{
+                f"taken_up_{name}_ms": median(p.late_ms[name] for p in products)
+                for name in ("p50", "p99")
+            },
             "calls_per_s": median(calls_per_s),
             "client_cpu_us_per_call": median(p.client_cpu_us for p in products),
             "bypass_rate": max(p.bypass_rate for p in products),
