@@ -107,6 +107,9 @@ async def test_a_worker_that_a_killed_demo_left_is_ended(worker, tmp_path):
     worker.script = "import time; time.sleep(60)"
     worker.start()
     orphan = psutil.Process(worker._process.pid)
+    # A process that has only just begun has no command line yet.
+    while "--state-dir" not in orphan.cmdline():  # noqa: ASYNC110 — a process sets no event
+        await asyncio.sleep(0.02)
     second = StandIn(tmp_path / "demo", bootstrap="127.0.0.1:1", prefix="p")
     second.script = "pass"
     second.start()
