@@ -145,6 +145,14 @@ class Engine:
         groups, own = state.split(told.effects)
         for group in groups:
             apply_expiry(group, rows, queue, outcome)
+        opened = next((e.row for e in own if e.kind == "open"), "")
+        first = told.reasons[0] if told.reasons else None
+        if first is not None and first.code == "internal_error":
+            outcome.dead_letter = dead_letter(arrival, "internal_error", first.message)
+            if not opened:
+                # Refused unread, and so it stays: it ends whoever reads it.
+                outcome.entries.append(Entry("decision", told.account, value))
+                return outcome
         try:
             request = self._read(arrival)
             content = events.content_digest(request, arrival.value or b"")
@@ -152,9 +160,6 @@ class Engine:
             outcome.dead_letter = dead_letter(arrival, error.code, said(error))
             outcome.entries.append(Entry("decision", told.account, value))
             return outcome
-        if told.reasons and told.reasons[0].code == "internal_error":
-            outcome.dead_letter = dead_letter(arrival, "internal_error", told.reasons[0].message)
-        opened = next((e.row for e in own if e.kind == "open"), "")
         program = program_of(request.tenant)
         case = Case(arrival, program, request, told.account, rows, queue, outcome, opened, content)
         self._enter(case, told, value, list(own))

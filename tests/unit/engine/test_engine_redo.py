@@ -6,12 +6,14 @@ Both end with the same rows and the same ledger, whatever came in whatever order
 
 import json
 
+import pytest
 from engine_desk import CARD, MAIL, MINUTE_US, NOW_US, SECOND_US, Desk, asked, program, spec, tenant
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from enforcer import events, state
 from enforcer.engine import Arrival
+from enforcer.errors import AgentCorruptedError
 
 POLICY = spec("""
 rules:
@@ -179,3 +181,50 @@ def test_a_decision_in_json_says_what_it_says_in_avro(value):
     decided = Desk(TENANTS).outcome(raw).decision
     again = events.from_json(events.Decision, json.loads(json.dumps(events.to_json(decided))))
     assert again == decided
+
+
+def test_what_was_refused_unread_is_redone_unread():
+    """A record that ends whoever reads it is denied and set aside, by the successor too."""
+    first, second = Desk(TENANTS), Desk(TENANTS)
+    raw = json.dumps(asked()).encode()
+    arrival = first.arrival(raw)
+    one = first.engine.refuse(first.program_of, arrival, first.rows, first.queue)
+    assert [reason.code for reason in one.decision.reasons] == ["internal_error"]
+    told = events.read_decision(one.value)
+    unreadable = arrival._replace(value=memoryview(raw))  # Reading it would fail.
+    two = second.engine.redo(
+        unreadable, told, one.value, second.rows, second.queue, program_of=known
+    )
+    assert ledger(two) == ledger(one)
+    assert (two.dead_letter.code, two.dead_letter.reason) == (
+        one.dead_letter.code,
+        one.dead_letter.reason,
+    )
+    assert first.rows.rows == second.rows.rows == {}
+    report = first.engine.refuse_usage(arrival)
+    assert [entry.notes for entry in report.entries] == [("internal_error",)]
+
+
+def test_a_bug_is_redone_with_its_dead_letter(monkeypatch):
+    """`internal_error` opens a row for the call; the successor sets the record aside as well."""
+    from enforcer.engine import verdict
+
+    first, second = Desk(TENANTS), Desk(TENANTS)
+    arrival = first.arrival(asked())
+    monkeypatch.setattr(verdict, "check_limits", None)
+    one = first.engine.request(known, arrival, first.rows, first.queue)
+    monkeypatch.undo()
+    told = events.read_decision(one.value)
+    two = second.engine.redo(arrival, told, one.value, second.rows, second.queue, program_of=known)
+    assert letter(two) == letter(one)
+    assert second.snapshot() == first.snapshot()
+
+
+def test_rows_that_do_not_belong_are_no_callers_fault():
+    """A corrupt table ends the agent, which restores it; nobody is denied for it."""
+    desk = Desk(TENANTS)
+    desk.decide()
+    ((key, _),) = [item for item in desk.rows.items("b/") if "/all/" in item[0]]
+    desk.rows.put(key, events.BudgetRow(0, 0, 0))
+    with pytest.raises(AgentCorruptedError):
+        desk.usage(input_tokens=1, output_tokens=1)
