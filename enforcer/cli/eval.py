@@ -17,10 +17,15 @@ from enforcer.errors import ConfigError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import BinaryIO
 
     from enforcer import policy
+    from enforcer.engine import Outcome
 
-LINE_BYTES_MAX = 16 * 1024 * 1024
+LINE_BYTES_MAX = 5 * 1024 * 1024
+"""More than the largest request: a longer line is answered by its beginning."""
+EVENT_TIME_US_MAX = 4_102_444_800_000_000
+"""The year 2100: beyond it a time is a slip of the keyboard."""
 
 
 def evaluate(
@@ -51,41 +56,56 @@ def evaluate(
     Print a decision for each line of the input, in order.
 
     Budgets and rate limits count from line to line, as they would in one partition. A line that is no request is
-    denied `invalid_request`, as an agent would deny it. Usage is not read here.
+    denied `invalid_request`, as an agent would deny it. Usage is not read here: a line that reports some is told so.
     """
-    from enforcer import events, policy  # noqa: PLC0415 — the checker takes its time to load
-    from enforcer.engine import Arrival, Engine  # noqa: PLC0415 — as above
-    from enforcer.state import ExpiryQueue, MemoryRows  # noqa: PLC0415 — as above
+    from enforcer import policy  # noqa: PLC0415 — the checker takes its time to load
 
+    if str(requests) == "-" and any(str(path) == "-" for path in policies):
+        raise ConfigError(
+            "policies and requests cannot both come from stdin", help="give one of them as a file"
+        )
+    now_us = _event_time_us(now)
     loaded = policy.load(sources(policies), default_tenant=tenant or "*")
     if any(f.severity == "error" for f in loaded.findings):
-        report(loaded.findings, OutputFormat.TABLE if output is OutputFormat.TABLE else output)
+        report(loaded.findings, output)
         return 3
     for finding in loaded.findings:
         note(f"{finding.span}: {finding.severity}[{finding.code}]: {finding.message}")
-    program_of = _programs(loaded.documents)
+    answers = _answers(loaded.documents, _lines(requests), now_us, step_us=step_ms * 1000)
+    if output is OutputFormat.JSONL:
+        count = 0
+        for count, answer in enumerate(answers, 1):  # noqa: B007 — asked for behind the loop
+            write(json.dumps(answer, ensure_ascii=False, separators=(",", ":")))
+    else:
+        shown = list(answers)
+        count = len(shown)
+        if output is OutputFormat.TABLE:
+            table([_row(answer) for answer in shown])
+        else:
+            write(json.dumps(shown, indent=2, ensure_ascii=False))
+    if not count:
+        note(f"{requests} holds no line with a request")
+    return 0
+
+
+def _answers(
+    documents: tuple[policy.Document, ...], lines: Iterator[bytes], now_us: int, *, step_us: int
+) -> Iterator[dict[str, Any]]:
+    """A decision for each line that is not blank."""
+    from enforcer import events  # noqa: PLC0415 — as above
+    from enforcer.engine import Arrival, Engine  # noqa: PLC0415 — as above
+    from enforcer.state import ExpiryQueue, MemoryRows  # noqa: PLC0415 — as above
+
+    program_of = _programs(documents)
     engine, rows, queue = Engine(), MemoryRows(), ExpiryQueue()
-    now_us = _event_time_us(now)
-    shown: list[dict[str, Any]] = []
-    for offset, line in enumerate(_lines(requests)):
+    for offset, line in enumerate(lines):
         if not line.strip():
             continue
         source = events.Source("eval", 0, offset, 0, 0, 0)
         arrival = Arrival(None, line, source, now_us, now_us)
         outcome = engine.request(program_of, arrival, rows, queue)
-        now_us += step_ms * 1000
-        decision = _decision(outcome.value, offset, line)
-        if output is OutputFormat.TABLE:
-            shown.append(_row(decision))
-        elif output is OutputFormat.JSON:
-            shown.append(decision)
-        else:
-            write(json.dumps(decision, ensure_ascii=False, separators=(",", ":")))
-    if output is OutputFormat.TABLE:
-        table(shown)
-    elif output is OutputFormat.JSON:
-        write(json.dumps(shown, indent=2, ensure_ascii=False))
-    return 0
+        now_us += step_us
+        yield _decision(outcome, offset, line)
 
 
 def _programs(documents: tuple[policy.Document, ...]) -> Callable[[str], policy.TenantProgram]:
@@ -112,15 +132,24 @@ def _programs(documents: tuple[policy.Document, ...]) -> Callable[[str], policy.
 
 def _lines(path: Path) -> Iterator[bytes]:
     if str(path) == "-":
-        yield from iter(lambda: sys.stdin.buffer.readline(LINE_BYTES_MAX), b"")
+        yield from _whole_lines(sys.stdin.buffer)
         return
     try:
         with path.open("rb") as file:
-            yield from iter(lambda: file.readline(LINE_BYTES_MAX), b"")
+            yield from _whole_lines(file)
     except OSError as error:
         raise NotFoundError(
             f"{path} cannot be read: {error.strerror}", help="give a file, or - for stdin"
         ) from error
+
+
+def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Each line once: of one that no agent would take, its beginning, which is too large already."""
+    while line := file.readline(LINE_BYTES_MAX):
+        rest = line
+        while len(rest) == LINE_BYTES_MAX and not rest.endswith(b"\n"):
+            rest = file.readline(LINE_BYTES_MAX)
+        yield line
 
 
 def _event_time_us(now: str | None) -> int:
@@ -128,35 +157,48 @@ def _event_time_us(now: str | None) -> int:
         return int(time.time() * 1_000_000)
     try:
         at = datetime.fromisoformat(now)
-    except ValueError:
-        raise ConfigError(
-            f"`{now}` is no time", help="write it like 2026-11-23T12:00:00Z"
-        ) from None
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return int(at.timestamp() * 1_000_000)
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        now_us = int(at.timestamp() * 1_000_000)
+    except (ValueError, OverflowError):
+        now_us = -1
+    if not 0 <= now_us <= EVENT_TIME_US_MAX:
+        raise ConfigError(f"`{now}` is no time", help="write it like 2026-11-23T12:00:00Z")
+    return now_us
 
 
-def _decision(value: bytes | None, offset: int, line: bytes) -> dict[str, Any]:
-    """The decision as JSON; a line without an id gets one that says so, for every line has its answer."""
+def _decision(outcome: Outcome, offset: int, line: bytes) -> dict[str, Any]:
+    """The decision as JSON, a line for each line: one that is no request gets a denial that says so."""
     from enforcer import events  # noqa: PLC0415 — as above
 
-    if value is None:
-        del line
-        return {
-            "line": offset + 1,
-            "verdict": "deny",
-            "http_status": 400,
-            "reasons": [
-                {
-                    "policy": "",
-                    "rule": "",
-                    "verdict": "deny",
-                    "code": "invalid_request",
-                    "message": "the line is no request, and no id can be read in it",
-                }
-            ],
-        }
-    return events.to_json(events.read_decision(value))
+    usage = _is_usage(line)
+    if outcome.value is not None and not usage:
+        return events.to_json(events.read_decision(outcome.value))
+    why = "the line is no request"
+    if usage:
+        why = "the line is a usage report, and only requests are decided"
+    elif outcome.dead_letter is not None:
+        why = outcome.dead_letter.reason
+    reason = {"policy": "", "rule": "", "verdict": "deny", "code": "invalid_request"}
+    return {
+        "line": offset + 1,
+        "verdict": "deny",
+        "http_status": 400,
+        "reasons": [{**reason, "message": why}],
+    }
+
+
+def _is_usage(line: bytes) -> bool:
+    """Whether a line is a report of usage, which no request can be: it names its request, and has no id."""
+    from enforcer import events  # noqa: PLC0415 — as above
+    from enforcer.errors import RequestError  # noqa: PLC0415 — as above
+
+    if b'"request_id"' not in line:
+        return False
+    try:
+        events.read_usage(line)
+    except RequestError:
+        return False
+    return True
 
 
 def _row(decision: dict[str, Any]) -> dict[str, Any]:

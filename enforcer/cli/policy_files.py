@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".yaml", ".yml", ".json")
 NOT_DOCUMENTS = (".cases.yaml", ".cases.yml", ".test.yaml", ".test.yml")
 """Cases stand beside their policies, and are no policies."""
+STDIN = "<stdin>"
 SOURCE_BYTES_MAX = 64 * 1024 * 1024
 
 
@@ -29,7 +30,7 @@ def sources(paths: Iterable[Path]) -> Iterator[tuple[str, str]]:
     """
     for path in paths:
         if str(path) == "-":
-            yield "<stdin>", sys.stdin.read(SOURCE_BYTES_MAX)
+            yield STDIN, _decoded(sys.stdin.buffer.read(SOURCE_BYTES_MAX + 1), STDIN)
         elif path.is_dir():
             found = [p for p in sorted(path.rglob("*")) if p.is_file() and _is_document(p)]
             if not found:
@@ -52,15 +53,29 @@ def _is_document(path: Path) -> bool:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            return _decoded(file.read(SOURCE_BYTES_MAX + 1), str(path))
+    except OSError as error:
+        raise NotFoundError(
+            f"{path} cannot be read: {error.strerror}", help="give a file, a folder, or - for stdin"
+        ) from error
+
+
+def _decoded(data: bytes, name: str) -> str:
+    if len(data) > SOURCE_BYTES_MAX:
+        raise PolicyError(
+            f"{name} has more than {SOURCE_BYTES_MAX} bytes",
+            span=Span(name),
+            help="give several files",
+        )
+    try:
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise PolicyError(
-            f"the file is no UTF-8 text (byte {error.start})",
-            span=Span(str(path)),
+            f"{name} is no UTF-8 text (byte {error.start})",
+            span=Span(name),
             help="save it as UTF-8",
         ) from None
-    except OSError as error:
-        raise NotFoundError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def report(findings: Sequence[Finding], output: OutputFormat) -> None:
