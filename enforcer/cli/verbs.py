@@ -117,6 +117,27 @@ VERBS: tuple[Verb, ...] = (
         ("enforcer audit verify",),
     ),
     Verb(
+        "scan",
+        "enforcer.cli.scan:scan",
+        INSPECT,
+        "Find personal data, secrets and injection in texts from a file.",
+        ("enforcer scan --input texts.jsonl --detectors pii,secrets",),
+    ),
+    Verb(
+        "tokens",
+        "enforcer.cli.tokens:tokens",
+        INSPECT,
+        "Count the tokens of texts and chats from a file.",
+        ("enforcer tokens --input texts.jsonl",),
+    ),
+    Verb(
+        "cost",
+        "enforcer.cli.cost:cost",
+        INSPECT,
+        "Price calls from a file, and find cheaper models.",
+        ("enforcer cost --input calls.jsonl --compare",),
+    ),
+    Verb(
         "bench",
         "enforcer.cli.bench:app",
         INSPECT,

@@ -6,14 +6,13 @@ from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from inspect import getsource
 
-from enforcer.detect import chat, media, pricing, vocabulary
+from enforcer.detect import charges, chat, media, pricing, recogniser, scanning, vocabulary
 from enforcer.detect.pii import (
     accounts,
     network,
     numbers,
     people,
     phones,
-    recogniser,
     scanner,
     words,
 )
@@ -22,6 +21,7 @@ from enforcer.detect.pii import (
 _PACKAGES = ("splintr-rs", "genai-prices", "phonenumbers", "google-re2", "python-stdnum")
 _MODULES = (
     accounts,
+    charges,
     chat,
     media,
     network,
@@ -31,6 +31,7 @@ _MODULES = (
     pricing,
     recogniser,
     scanner,
+    scanning,
     vocabulary,
     words,
 )

@@ -55,6 +55,8 @@ class Rates:
         tiers: Dearer rates for long contexts, rising: (threshold, rates). Above a threshold of
             input tokens, every token of the call costs the tier's rate.
         reasoning: A token of reasoning output; None where it costs what output costs.
+        audio_input, cached_audio_input, audio_output: A token of sound; None: as text.
+        cache_write_1h: A token written to the cache for an hour; None: as any cache write.
     """
 
     input: int
@@ -64,8 +66,12 @@ class Rates:
     request_usd_nano: int = 0
     tiers: tuple[tuple[int, Rates], ...] = ()
     reasoning: int | None = None
+    audio_input: int | None = None
+    cached_audio_input: int | None = None
+    audio_output: int | None = None
+    cache_write_1h: int | None = None
 
-    def cost_usd_nano(
+    def cost_usd_nano(  # noqa: PLR0913 — the counts of a usage record
         self,
         *,
         input_tokens: int,
@@ -73,6 +79,10 @@ class Rates:
         cache_write_tokens: int = 0,
         output_tokens: int = 0,
         reasoning_tokens: int = 0,
+        cache_write_1h_tokens: int = 0,
+        audio_input_tokens: int = 0,
+        audio_output_tokens: int = 0,
+        cached_audio_tokens: int = 0,
     ) -> int:
         """
         The price of one call in nano-USD, rounded up once.
@@ -96,11 +106,41 @@ class Rates:
         )
         if rates.reasoning is not None:
             total += min(max(reasoning_tokens, 0), outputs) * (rates.reasoning - rates.output)
+        if rates.cache_write_1h is not None and cache_write_1h_tokens > 0:
+            total += min(cache_write_1h_tokens, written) * (
+                rates.cache_write_1h - rates.cache_write
+            )
+        if audio_input_tokens > 0 or audio_output_tokens > 0:
+            cached_sound = min(max(cached_audio_tokens, 0), max(audio_input_tokens, 0), cached)
+            sound = min(max(audio_input_tokens, 0) - cached_sound, inputs - cached - written)
+            total += rates.extra_for_audio(
+                sound, cached_sound, min(max(audio_output_tokens, 0), outputs)
+            )
         return rates.request_usd_nano - (-total // TOKENS_PER_RATE)
+
+    def extra_for_audio(self, heard: int, cached: int, spoken: int) -> int:
+        """What tokens of sound cost above tokens of text, in nano-USD times ``TOKENS_PER_RATE``."""
+        extra = 0
+        if self.audio_input is not None:
+            extra += heard * (self.audio_input - self.input)
+        if self.cached_audio_input is not None:
+            extra += cached * (self.cached_audio_input - self.cached_input)
+        if self.audio_output is not None:
+            extra += spoken * (self.audio_output - self.output)
+        return extra
 
     def largest(self) -> int:
         """The dearest rate of all, for comparison with a ceiling per million tokens."""
-        own = (self.input, self.cached_input, self.cache_write, self.output, self.reasoning or 0)
+        own = (
+            self.input,
+            self.cached_input,
+            self.cache_write,
+            self.output,
+            self.reasoning or 0,
+            self.cache_write_1h or 0,
+            self.audio_input or 0,
+            self.audio_output or 0,
+        )
         return max(*own, *(dearer.largest() for _, dearer in self.tiers), 0)
 
 
@@ -116,6 +156,21 @@ def resolve(provider: str, model: str, service_tier: str | None, day: date) -> R
     return _resolve(provider, model, tier, day)
 
 
+def resolve_at(provider: str, model: str, service_tier: str | None, at: datetime) -> Rates | None:
+    """
+    The rates of a model at one moment, time of day included: what a call that was made did cost.
+
+    Args:
+        at: With its time zone.
+    """
+    tier = service_tier if service_tier and service_tier not in _STANDARD_TIERS else None
+    found = _find(provider, model)
+    if found is None:
+        return None
+    price = found.get_prices(at, {"service_tier": tier} if tier else None)
+    return _rates(_dearest([price.__dict__]))
+
+
 @lru_cache(maxsize=4096)
 def _resolve(provider: str, model: str, tier: str | None, day: date) -> Rates | None:
     found = _find(provider, model)
@@ -127,9 +182,14 @@ def _resolve(provider: str, model: str, tier: str | None, day: date) -> Rates | 
     return _rates(merged)
 
 
-def _find(provider: str, model: str) -> types.ModelInfo | None:
+def provider_id(provider: str) -> str:
+    """The name that the price list has for a provider, whatever the caller calls it."""
     wanted = provider.strip().lower()
-    wanted = _PROVIDER_ALIASES.get(wanted, wanted)
+    return _PROVIDER_ALIASES.get(wanted, wanted)
+
+
+def _find(provider: str, model: str) -> types.ModelInfo | None:
+    wanted = provider_id(provider)
     if not wanted or not model:
         return None
     snapshot = data_snapshot.get_snapshot()
@@ -210,6 +270,10 @@ def _rates(prices: Mapping[str, Decimal | types.TieredPrices]) -> Rates | None:
         base.request_usd_nano,
         tiers,
         base.reasoning,
+        base.audio_input,
+        base.cached_audio_input,
+        base.audio_output,
+        base.cache_write_1h,
     )
 
 
@@ -235,4 +299,8 @@ def _rates_above(prices: Mapping[str, Decimal | types.TieredPrices], threshold: 
         -(-requests // 1000),
         (),
         rate("output_reasoning_mtok"),
+        rate("input_audio_mtok"),
+        rate("cache_audio_read_mtok"),
+        rate("output_audio_mtok"),
+        rate("cache_write_1h_mtok"),
     )

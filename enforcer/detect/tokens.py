@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from enforcer.detect import chat
-from enforcer.detect.vocabulary import Vocabulary, encoder, vocabulary_of
+from enforcer.detect.vocabulary import Vocabulary, encoder, named, vocabulary_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 EXACT = "exact"
 ESTIMATED = "estimated"
+# A long text is compared with a limit in pieces of about this size.
+_PIECE_CHARACTERS = 2048
+# SentencePiece merges without splitting words first: its pieces' counts need not add up.
+_WHOLE_TEXT_VOCABULARIES = frozenset(
+    {"llama2", "codellama", "mistral_v1", "mistral_v2", "gemma2", "gemma3", "gemma4"}
+)
 WARM_VOCABULARIES = ("o200k_base", "cl100k_base", "llama3", "mistral_v3", "qwen3", "deepseek_v3")
 
 
@@ -60,6 +66,15 @@ def count_text(text: str, model: str, provider: str = "") -> TokenCount:
     return _as_count(tokens, vocabulary)
 
 
+def count_in(text: str, encoding: str) -> TokenCount:
+    """
+    The tokens of one text in a vocabulary that is named: tiktoken's or splintr-rs's name of it.
+
+    Raises: UnknownVocabularyError, if none is called so.
+    """
+    return TokenCount(ordinary_tokens(text, named(encoding)) if text else 0)
+
+
 def count_request(request: Request) -> TokenCount:
     """The input tokens of a request: texts, chat template, tools and media, as the model counts."""
     llm = request.llm
@@ -75,6 +90,87 @@ def request_count(counted: chat.Counted, vocabulary: Vocabulary) -> TokenCount:
     bound = max(vocabulary.error_bound, counted.error_bound)
     method = EXACT if bound == 0.0 else ESTIMATED
     return TokenCount(scaled(counted.tokens, vocabulary) + counted.media_tokens, method, bound)
+
+
+def exceeds(text: str, limit: int, model: str, provider: str = "") -> bool:
+    """
+    Whether a text has more than *limit* tokens; tokenizes no more of it than the answer needs.
+
+    Nothing of a text whose bytes are too few, for a token has at least one, and of a long one only
+    up to where the limit is passed. The answer is that of ``count_text(...).tokens > limit``.
+    """
+    vocabulary = vocabulary_of(model, provider)
+    # A blank that SentencePiece puts before a text makes one token more than there are bytes.
+    if scaled(4 * len(text) + 1, vocabulary) <= limit:
+        return False
+    if scaled(len(text.encode("utf-8", "replace")) + 1, vocabulary) <= limit:
+        return False
+    try:
+        _Counter(vocabulary, limit).count(text)
+    except _PassedError:
+        return True
+    return False
+
+
+def request_exceeds(request: Request, limit: int) -> bool:
+    """Whether a request has more than *limit* input tokens, tokenizing no more than that needs."""
+    llm = request.llm
+    vocabulary = vocabulary_of(llm.model, llm.provider)
+    # Templates take back a few tokens a message, and the exact sum is asked for at the end.
+    counter = _Counter(vocabulary, limit + 16 + 4 * len(llm.messages))
+    try:
+        counted = chat.input_tokens(llm, vocabulary, counter.count)
+    except _PassedError:
+        return True
+    return request_count(counted, vocabulary).tokens > limit
+
+
+class _PassedError(Exception):
+    """The limit is passed: nothing more needs to be counted."""
+
+
+class _Counter:
+    """
+    Counts texts until their sum passes a limit.
+
+    Where a vocabulary splits words before it merges, a text may be counted in pieces that are cut
+    before the blank between two letters: the pieces' counts add up to the whole's.
+    """
+
+    __slots__ = ("_left", "_vocabulary")
+
+    def __init__(self, vocabulary: Vocabulary, limit: int) -> None:
+        # The most tokens of the vocabulary that are still no more than the limit of the model.
+        self._left = limit * 1000 // vocabulary.permille
+        self._vocabulary = vocabulary.name
+
+    def count(self, text: str) -> int:
+        if self._vocabulary in _WHOLE_TEXT_VOCABULARIES or len(text) <= _PIECE_CHARACTERS:
+            return self._spend(text)
+        total = at = 0
+        while at < len(text):
+            end = _cut(text, at + _PIECE_CHARACTERS)
+            total += self._spend(text[at:end])
+            at = end
+        return total
+
+    def _spend(self, piece: str) -> int:
+        tokens = ordinary_tokens(piece, self._vocabulary) if piece else 0
+        self._left -= tokens
+        if self._left < 0:
+            raise _PassedError
+        return tokens
+
+
+def _cut(text: str, at: int) -> int:
+    """The first place from *at* on between a letter and a blank before another letter; else the end."""
+    while True:
+        at = text.find(" ", at)
+        if at < 0 or at + 1 >= len(text):
+            return len(text)
+        if text[at - 1].isalpha() and text[at + 1].isalpha():
+            return at
+        at += 1
 
 
 def warm(vocabularies: Iterable[str] = WARM_VOCABULARIES) -> None:

@@ -135,6 +135,28 @@ def vocabulary_of(model: str, provider: str = "") -> Vocabulary:
     return UNKNOWN
 
 
+class UnknownVocabularyError(ValueError):
+    """A vocabulary that is not shipped was named."""
+
+
+# tiktoken's names of what splintr-rs calls otherwise.
+_OTHER_NAMES = {"cl100k": "cl100k_base", "o200k": "o200k_base"}
+
+
+def named(name: str) -> str:
+    """
+    The name of a vocabulary that is shipped.
+
+    Raises: UnknownVocabularyError, for any other.
+    """
+    found = _OTHER_NAMES.get(name, name)
+    try:
+        encoder(found)
+    except (ValueError, KeyError):
+        raise UnknownVocabularyError(f"no vocabulary is called `{name[:64]}`") from None
+    return found
+
+
 @lru_cache(maxsize=32)
 def encoder(name: str) -> Callable[[str], list[int]]:
     """

@@ -9,7 +9,7 @@ from stdnum import bic, iban
 from stdnum.exceptions import ValidationError
 
 from enforcer.detect.pii.numbers import luhn_valid
-from enforcer.detect.pii.recogniser import (
+from enforcer.detect.recogniser import (
     Candidate,
     Recogniser,
     Words,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import AddressValueError, IPv6Address
 from typing import TYPE_CHECKING
 
-from enforcer.detect.pii.recogniser import (
+from enforcer.detect.recogniser import (
     Candidate,
     Recogniser,
     Words,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from enforcer.detect.pii.recogniser import (
+from enforcer.detect.recogniser import (
     Candidate,
     Recogniser,
     Words,

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from enforcer.detect.pii.recogniser import (
+from enforcer.detect.pii.words import FIRST_NAMES, NOT_NAMES
+from enforcer.detect.recogniser import (
     Candidate,
     Recogniser,
     Words,
@@ -17,7 +18,6 @@ from enforcer.detect.pii.recogniser import (
     word_after,
     word_before,
 )
-from enforcer.detect.pii.words import FIRST_NAMES, NOT_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import phonenumbers
 
-from enforcer.detect.pii.recogniser import (
+from enforcer.detect.recogniser import (
     Candidate,
     Recogniser,
     Words,

@@ -96,7 +96,7 @@ def main() -> None:
         ]
         for texts in rounds
     ]
-    match = scanner._program(pii.DEFAULT).matcher.Match
+    match = scanner.REGISTRY.program(pii.DEFAULT).matcher.Match
     everything = frozenset(pii.KINDS)
     cache = FactCache(b"k" * 32)
     mib = ["the quick brown fox jumps over a lazy dog. " * 25_000][0][: 1 << 20]

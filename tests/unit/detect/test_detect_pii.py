@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enforcer.detect import DetectError, pii
+from enforcer.detect import DetectError, pii, scanning
 from enforcer.detect.pii import numbers, scanner
 
 ALL = frozenset(pii.KINDS)
@@ -389,9 +389,11 @@ def test_a_failed_set_errs(monkeypatch):
         def Match(self, data):  # noqa: N802 — the name of RE2's method
             return None
 
-    monkeypatch.setattr(scanner, "_program", lambda kinds: scanner._Program(Broken(), (None,), 0))
+    broken = scanning.Program(Broken(), (None,), 0)
+    monkeypatch.setattr(scanning.Registry, "_compile", lambda self, kinds: broken)
+    registry = scanning.Registry(scanner.RECOGNISERS)
     with pytest.raises(DetectError) as caught:
-        pii.scan("a@b.com")
+        registry.scan("a@b.com", pii.DEFAULT)
     assert caught.value.code == "detect_failed"
 
 

@@ -9,7 +9,7 @@ number, and counts as a boundary: digits beside Chinese or Arabic letters are fo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import re2
 
@@ -32,6 +32,28 @@ class Candidate(NamedTuple):
     reason: str
 
 
+class Family(Protocol):
+    """
+    Kinds that are looked for together, in one pass over the text.
+
+    Identity is what tells families apart: an instance is hashed as an object.
+    """
+
+    def patterns(self, members: tuple[Recogniser, ...]) -> Sequence[bytes]:
+        """RE2 patterns for the set: one of them matches wherever one of *members* can be."""
+
+    def find(
+        self, data: bytes, members: tuple[Recogniser, ...]
+    ) -> Iterator[tuple[Recogniser, Candidate] | None]:
+        """Every candidate of *members*; a None says that there is too much to look at, and ends."""
+
+
+def nothing(data: bytes) -> Iterator[Candidate]:
+    """What a member of a family finds by itself: nothing, its family looks for it."""
+    del data
+    yield from ()
+
+
 @dataclass(frozen=True, slots=True)
 class Recogniser:
     """
@@ -42,12 +64,16 @@ class Recogniser:
         patterns: RE2 patterns for the set: one of them matches wherever the kind can be.
         find: The exact work: every candidate in the text, from left to right.
         rank: Which finding stands where two overlap: the higher.
+        detector: ``pii`` or ``secrets``; overlaps are resolved within one.
+        family: Looks for this kind together with others, in place of ``patterns`` and ``find``.
     """
 
     kind: str
     patterns: tuple[bytes, ...]
     find: Callable[[bytes], Iterator[Candidate]]
     rank: int
+    family: Family | None = None
+    detector: str = "pii"
 
 
 def options() -> re2.Options:

@@ -1,0 +1,267 @@
+"""
+The scan: one RE2 set over the text says which kinds can be in it; exact work only for those.
+
+Linear in the text for every input: RE2 does not backtrack, recognisers look at bounded windows,
+and each kind stops at 1,000 findings. The set carries a pattern that matches every text; a set
+that does not report it has erred, and the scan errs with it instead of finding nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import re2
+
+from enforcer.detect.errors import DetectError
+from enforcer.detect.recogniser import Candidate, Family, Recogniser, options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+SCAN_BYTES_MAX = 1 << 20
+FINDINGS_MAX = 1000
+CONFIDENCE_DEFAULT = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """
+    A place in a text that holds a kind of personal data or a secret. Never the value.
+
+    Attributes:
+        kind: One of the registry's kinds.
+        start: First code point of it.
+        end: First code point after it.
+        confidence: 0 to 1; what counts is 0.5 and above unless asked otherwise.
+        reason: What was seen: a check digit, a context word, a shape.
+    """
+
+    kind: str
+    start: int
+    end: int
+    confidence: float
+    reason: str = ""
+
+
+class Findings(list[Finding]):
+    """
+    What a scan found, in order of place.
+
+    Attributes:
+        truncated: Kinds that reached 1,000 findings, or more than that of what could be one. The
+            rest of the text counts as holding them, and redaction replaces the text as a whole.
+    """
+
+    __slots__ = ("truncated",)
+
+    def __init__(
+        self, findings: list[Finding] | None = None, truncated: frozenset[str] = frozenset()
+    ) -> None:
+        super().__init__(findings or ())
+        self.truncated = truncated
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The asked kinds of one family, which looks for all of them at once."""
+
+    family: Family
+    members: tuple[Recogniser, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The set of patterns of some kinds, and whose pattern each is."""
+
+    matcher: re2.Set
+    owners: tuple[Recogniser | _Group | None, ...]
+    sentinel: int
+
+
+class Registry:
+    """Kinds that can be looked for together, and the programs of the subsets that were asked for."""
+
+    __slots__ = ("_program", "kinds", "recognisers")
+
+    def __init__(self, recognisers: Iterable[Recogniser]) -> None:
+        self.recognisers = {recogniser.kind: recogniser for recogniser in recognisers}
+        self.kinds: tuple[str, ...] = tuple(self.recognisers)
+        self._program = lru_cache(maxsize=256)(self._compile)
+
+    def program(self, kinds: frozenset[str]) -> Program:
+        """The program of some kinds, compiled when first asked for."""
+        return self._program(kinds)
+
+    def scan(
+        self,
+        text: str,
+        kinds: frozenset[str],
+        *,
+        at: float = CONFIDENCE_DEFAULT,
+        scan_bytes_max: int = SCAN_BYTES_MAX,
+    ) -> Findings:
+        """
+        Find some kinds in a text.
+
+        Args:
+            text: Any text; a lone surrogate counts as one code point.
+            kinds: Which to look for; an unknown kind is a ``KeyError``, a bug.
+            at: Findings below this confidence are left out.
+            scan_bytes_max: UTF-8 bytes that a scan may read.
+
+        Returns: Findings in order, overlaps resolved in favour of the kind that proves more.
+        Raises: DetectError, if the text is larger than *scan_bytes_max* or the pattern set failed.
+        """
+        data = text.encode("utf-8", "replace")
+        if len(data) > scan_bytes_max:
+            raise too_large(len(data), scan_bytes_max)
+        program = self._program(kinds)
+        hits: Sequence[int] = program.matcher.Match(data) or ()
+        if len(hits) == 1 and hits[0] == program.sentinel:
+            return Findings()
+        if program.sentinel not in hits:
+            raise DetectError("the pattern set failed", code="detect_failed")
+        return _exact(data, text, {program.owners[hit] for hit in hits}, at)
+
+    def _compile(self, kinds: frozenset[str]) -> Program:
+        matcher = re2.Set.SearchSet(options())
+        owners: list[Recogniser | _Group | None] = []
+        families: dict[Family, list[Recogniser]] = {}
+        for kind in sorted(kinds):
+            recogniser = self.recognisers[kind]
+            if recogniser.family is not None:
+                families.setdefault(recogniser.family, []).append(recogniser)
+                continue
+            for source in recogniser.patterns:
+                matcher.Add(source)
+                owners.append(recogniser)
+        for family, members in families.items():
+            group = _Group(family, tuple(members))
+            for source in family.patterns(group.members):
+                matcher.Add(source)
+                owners.append(group)
+        matcher.Add(b"")
+        owners.append(None)
+        matcher.Compile()
+        return Program(matcher, tuple(owners), len(owners) - 1)
+
+
+def too_large(size: int, scan_bytes_max: int) -> DetectError:
+    """The error of a text that may not be read."""
+    return DetectError(
+        f"a text of {size} bytes is above scan_bytes_max, {scan_bytes_max}", code="scan_too_large"
+    )
+
+
+def _exact(data: bytes, text: str, hit: set[Recogniser | _Group | None], at: float) -> Findings:
+    found: list[tuple[Recogniser, Candidate]] = []
+    truncated: set[str] = set()
+    for owner in hit:
+        if owner is None:
+            continue
+        if isinstance(owner, _Group):
+            _group_findings(owner, data, at, found, truncated)
+            continue
+        count = 0
+        for candidate in owner.find(data):
+            if candidate.confidence < at:
+                continue
+            if count == FINDINGS_MAX:
+                truncated.add(owner.kind)
+                break
+            found.append((owner, candidate))
+            count += 1
+    if not found:
+        return Findings(None, frozenset(truncated)) if truncated else Findings()
+    detectors = {recogniser.detector for recogniser, _ in found}
+    if len(detectors) == 1:
+        return Findings(_as_findings(_resolved(found), data, text), frozenset(truncated))
+    # A secret inside a web address is both: overlaps are resolved within a detector only.
+    together = []
+    for detector in sorted(detectors):
+        own = [item for item in found if item[0].detector == detector]
+        together += _as_findings(_resolved(own), data, text)
+    together.sort(key=lambda finding: (finding.start, finding.end, finding.kind))
+    return Findings(together, frozenset(truncated))
+
+
+def _group_findings(
+    group: _Group,
+    data: bytes,
+    at: float,
+    found: list[tuple[Recogniser, Candidate]],
+    truncated: set[str],
+) -> None:
+    counts: dict[str, int] = {}
+    for recogniser, candidate in _bounded(group, data, truncated):
+        if candidate.confidence < at:
+            continue
+        count = counts.get(recogniser.kind, 0)
+        if count == FINDINGS_MAX:
+            truncated.add(recogniser.kind)
+            continue
+        counts[recogniser.kind] = count + 1
+        found.append((recogniser, candidate))
+
+
+def _bounded(
+    group: _Group, data: bytes, truncated: set[str]
+) -> Iterator[tuple[Recogniser, Candidate]]:
+    """What the family yields; a None at its end says that it gave up, and truncates all its kinds."""
+    for item in group.family.find(data, group.members):
+        if item is None:
+            truncated.update(member.kind for member in group.members)
+            return
+        yield item
+
+
+def _resolved(found: list[tuple[Recogniser, Candidate]]) -> list[tuple[Recogniser, Candidate]]:
+    """
+    Of findings that overlap, one stays: what counts before what does not, then by rank.
+
+    Of one rank the surer stays, then the longer, then the first.
+    """
+    if len(found) == 1:
+        return found
+    found.sort(key=lambda item: (item[1].start, item[1].end, item[0].kind))
+    kept: list[tuple[Recogniser, Candidate]] = []
+    for item in found:
+        recogniser, candidate = item
+        while kept and kept[-1][1].end > candidate.start:
+            before_recogniser, before = kept[-1]
+            if _weight(recogniser, candidate) <= _weight(before_recogniser, before):
+                break
+            kept.pop()
+        else:
+            kept.append(item)
+    return kept
+
+
+def _weight(recogniser: Recogniser, candidate: Candidate) -> tuple[bool, int, float, int]:
+    return (
+        candidate.confidence >= CONFIDENCE_DEFAULT,
+        recogniser.rank,
+        candidate.confidence,
+        candidate.end - candidate.start,
+    )
+
+
+def _as_findings(
+    found: list[tuple[Recogniser, Candidate]], data: bytes, text: str
+) -> list[Finding]:
+    if len(data) == len(text):
+        return [Finding(r.kind, c.start, c.end, c.confidence, c.reason) for r, c in found]
+    # Byte offsets become code points in one pass, since findings are sorted and disjoint.
+    findings: list[Finding] = []
+    byte = point = 0
+    for recogniser, candidate in found:
+        point += len(data[byte : candidate.start].decode())
+        width = len(data[candidate.start : candidate.end].decode())
+        findings.append(
+            Finding(recogniser.kind, point, point + width, candidate.confidence, candidate.reason)
+        )
+        point += width
+        byte = candidate.end
+    return findings
