@@ -1,0 +1,1 @@
+"""The functions, one module for each kind. Importing a module registers its functions."""

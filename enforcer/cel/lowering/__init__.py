@@ -1,0 +1,1 @@
+"""From a tree to Python's own ``ast``; ``nodes`` has the theory of operation."""

@@ -1,0 +1,467 @@
+"""
+Lowering: from a tree to Python's own ``ast``.
+
+Theory of operation
+===================
+
+1. **Three values.** An expression has a value or raises an evaluation error. ``&&`` and ``||`` absorb
+   errors whatever the order, so operands that cannot raise go first, as one flat ``and`` or ``or``; each
+   other stands in a ``try`` that notes its error, but for the last, whose error nothing can absorb any more:
+
+       t1 = a == 'x' and b in k1            # operands that cannot raise
+       if t1 is not False:
+           try:
+               if not less(c, 5): t1 = False
+           except ERRORS as t2: t1 = t2     # t1 is True, False or an error
+       if t1 is not False:
+           if not f(d): t1 = False
+       if t1.__class__ is not bool: raise t1
+
+   A ``try`` costs nothing where nothing is raised.
+
+2. **Types are used where they are certain.** With a checked tree, ``x == 'a'`` on a string is ``x == 'a'``;
+   without, it is ``equal(x, 'a')``, for True is 1 to Python and not to CEL. A result may leave the range
+   of its type: int arithmetic is written out with its bounds. Timestamps, durations and optionals are never
+   taken on trust, for null may stand for them.
+
+3. **No nesting that follows the author's.** Python's compiler recurses over nested expressions and blocks,
+   and counts blocks. An expression that nests deeper than ``HEIGHT_MAX`` goes through a variable; what
+   would stand deeper than ``BLOCKS_MAX`` blocks becomes a function of its own, which takes the variables
+   that it reads. Chains of one precedence stay flat however long.
+
+4. **Only our own names.** A macro's variable is ``t7``; literals are constants.
+
+The same tree gives the same code.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from enforcer.cel import names
+from enforcer.cel.lowering import calls, displays, loops
+from enforcer.cel.lowering.code import (
+    Value,
+    Writer,
+    assign,
+    attempt,
+    call,
+    compare,
+    load,
+    negated,
+    raise_unless_bool,
+    when,
+)
+from enforcer.cel.macros import written
+from enforcer.cel.syntax import (
+    Bind,
+    Block,
+    Call,
+    Chain,
+    Conditional,
+    Has,
+    Ident,
+    Index,
+    ListDisplay,
+    Literal,
+    Logic,
+    Macro,
+    MapDisplay,
+    Message,
+    Node,
+    Select,
+    Unary,
+)
+from enforcer.cel.values import INT_MAX, INT_MIN, TypeValue, UInt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from enforcer.cel.types import Type
+
+HEIGHT_MAX: Final = 8
+BLOCKS_MAX: Final = 8
+TRUSTED: Final = frozenset({"bool", "int", "uint", "double", "string", "bytes", "list", "map"})
+
+Read: TypeAlias = "Callable[[str], ast.expr]"
+
+_KINDS: Final = {
+    bool: "bool",
+    int: "int",
+    UInt: "uint",
+    float: "double",
+    str: "string",
+    bytes: "bytes",
+}
+_INTEGERS: Final = frozenset({"int", "uint"})
+_NUMBERS: Final = frozenset({"int", "uint", "double"})
+_DIRECT: Final = frozenset({"bool", "int", "uint", "double", "string", "bytes"})
+_COMPARISONS: Final[dict[str, type[ast.cmpop]]] = {
+    "<": ast.Lt,
+    "<=": ast.LtE,
+    ">": ast.Gt,
+    ">=": ast.GtE,
+}
+_INT_OPERATORS: Final[dict[str, type[ast.operator]]] = {
+    "+": ast.Add,
+    "-": ast.Sub,
+    "*": ast.Mult,
+}
+_OPERATORS: Final = {
+    "==": "equal",
+    "!=": "unequal",
+    "<": "less",
+    "<=": "less_or_equal",
+    ">": "greater",
+    ">=": "greater_or_equal",
+    "in": "contained",
+    "+": "add",
+    "-": "subtract",
+    "*": "multiply",
+    "/": "divide",
+    "%": "modulo",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A macro's variable; ``may_fail`` if it may hold an error in place of a value."""
+
+    name: str
+    kind: str | None
+    may_fail: bool = False
+
+
+class Lowering:
+    """
+    One tree on its way to code.
+
+    Args:
+        environment: What its names stand for.
+        types: Of its nodes, by identity, if it checked and the variables are of their types; else none.
+        read: The expression that reads a variable.
+        reads_certain: Whether that never raises.
+        writer: Where the code goes.
+    """
+
+    def __init__(
+        self,
+        environment: names.Environment,
+        types: dict[int, Type],
+        *,
+        read: Read,
+        reads_certain: bool,
+        writer: Writer,
+    ) -> None:
+        self.environment = environment
+        self.types = types
+        self.read = read
+        self.reads_certain = reads_certain
+        self.out = writer
+        self.scope: dict[str, Local] = {}
+        self.variables: dict[str, None] = {}
+
+    # --- what is known --------------------------------------------------------------------------
+
+    def kind_of(self, node: Node) -> str | None:
+        """The type of *node*, where it can be relied upon."""
+        known = self.types.get(id(node))
+        return known.name if known is not None and known.name in TRUSTED else None
+
+    def value(self, node: Node) -> Value:
+        """Write what *node* needs; the expression it comes to."""
+        if self.out.depth >= BLOCKS_MAX and not isinstance(node, Literal | Ident):
+            return self._split_off(node)
+        value = _LOWER[node.__class__](self, node)
+        if value.kind is None:
+            kind = self.kind_of(node)
+            if kind is not None:
+                value = Value(value.code, kind, value.certain, value.height)
+        return self.out.spilled(value) if value.height > HEIGHT_MAX else value
+
+    def _split_off(self, node: Node) -> Value:
+        with self.out.function() as body:
+            value = self.value(node)
+            self.out.emit(ast.Return(value.code))
+        return Value(self.out.split_off(body), value.kind, value.certain, 2)
+
+    def made(self, code: ast.expr, kind: str | None, *parts: Value, certain: bool = True) -> Value:
+        """A value made of *parts*: certain if they all are."""
+        return Value(
+            code,
+            kind,
+            certain and all(part.certain for part in parts),
+            1 + max((part.height for part in parts), default=0),
+        )
+
+    def fail(self, code: str, message: str) -> Value:
+        """A value that is always an error."""
+        return Value(call("fail", ast.Constant(code), ast.Constant(message)), None, False)
+
+    def truth(self, value: Value) -> ast.expr:
+        """*value* as a condition; an error if it is no bool."""
+        return value.code if value.kind == "bool" else call("truth", value.code)
+
+    # --- leaves ---------------------------------------------------------------------------------
+
+    def literal(self, node: Literal) -> Value:
+        return Value(self.out.constant(node.value), _KINDS.get(node.value.__class__), True)
+
+    def ident(self, node: Ident) -> Value:
+        local = None if node.absolute else self.scope.get(node.name)
+        if local is not None:
+            name = load(local.name)
+            if local.may_fail:
+                return Value(call("unfailed", name), local.kind, False, 2)
+            return Value(name, local.kind, True)
+        found = self.named(node)
+        if found is not None:
+            return found
+        return self.fail("unbound", f"undeclared reference to '{written(node.name)}'")
+
+    def named(self, node: Ident | Select) -> Value | None:
+        """A variable or a type, if the whole of *node* names one."""
+        variable = names.variable_named(self.environment, node, self.scope)
+        if variable is not None:
+            self.variables[variable] = None
+            kind = None
+            if self.types:
+                declared = self.environment.variables[variable].name
+                kind = declared if declared in TRUSTED else None
+            return Value(self.read(variable), kind, self.reads_certain, 2)
+        type_name = names.type_named(self.environment, node, self.scope)
+        if type_name is not None:
+            return Value(self.out.constant(TypeValue(type_name)), None, True)
+        return None
+
+    # --- fields and indexes ---------------------------------------------------------------------
+
+    def select(self, node: Select) -> Value:
+        found = self.named(node) if not node.optional else None
+        if found is not None:
+            return found
+        operand = self.value(node.operand)
+        name = ast.Constant(node.name)
+        if node.optional:
+            return self.made(
+                call("select_optional", operand.code, name),
+                None,
+                operand,
+                certain=operand.kind == "map",
+            )
+        if operand.kind == "map":
+            code: ast.expr = ast.Subscript(operand.code, name, ast.Load())
+        else:
+            code = call("select", operand.code, name)
+        return self.made(code, None, operand, certain=False)
+
+    def has(self, node: Has) -> Value:
+        operand = self.value(node.select.operand)
+        name = ast.Constant(node.select.name)
+        if operand.kind == "map":
+            return self.made(compare(name, ast.In(), operand.code), "bool", operand)
+        return self.made(call("has", operand.code, name), "bool", operand, certain=False)
+
+    def index(self, node: Index) -> Value:
+        operand, at = self.value(node.operand), self.value(node.index)
+        if not node.optional and operand.kind == "map" and at.kind == "string":
+            code: ast.expr = ast.Subscript(operand.code, at.code, ast.Load())
+        else:
+            code = call("index_optional" if node.optional else "index", operand.code, at.code)
+        return self.made(code, None, operand, at, certain=False)
+
+    # --- operators ------------------------------------------------------------------------------
+
+    def unary(self, node: Unary) -> Value:
+        operand = self.value(node.operand)
+        if node.operator == "!":
+            if operand.kind == "bool":
+                return self.made(negated(operand.code), "bool", operand)
+            return self.made(call("invert", operand.code), "bool", operand, certain=False)
+        if operand.kind == "double":
+            return self.made(ast.UnaryOp(ast.USub(), operand.code), "double", operand)
+        kind = operand.kind if operand.kind == "int" else None
+        return self.made(call("negate", operand.code), kind, operand, certain=False)
+
+    def chain(self, node: Chain) -> Value:
+        left = self.value(node.first)
+        for operator, right_node in node.steps:
+            left = self._operation(operator, left, self.value(right_node))
+            if left.height > HEIGHT_MAX:
+                left = self.out.spilled(left)
+        return left
+
+    def _operation(self, operator: str, left: Value, right: Value) -> Value:
+        if operator in {"==", "!="}:
+            return self._equality(operator, left, right)
+        if operator in _COMPARISONS:
+            return self._order(operator, left, right)
+        if operator == "in":
+            return self._membership(left, right)
+        if left.kind == right.kind == "int" and operator in _INT_OPERATORS:
+            return self._int_arithmetic(operator, left, right)
+        if left.kind == right.kind == "double" and operator in _INT_OPERATORS:
+            return self.made(
+                ast.BinOp(left.code, _INT_OPERATORS[operator](), right.code), "double", left, right
+            )
+        if left.kind == right.kind and left.kind in {"string", "bytes", "list"} and operator == "+":
+            return self.made(
+                call("joined", left.code, right.code), left.kind, left, right, certain=False
+            )
+        kind = left.kind if left.kind == right.kind and left.kind in _NUMBERS else None
+        code = call(_OPERATORS[operator], left.code, right.code)
+        return self.made(code, kind, left, right, certain=False)
+
+    def _int_arithmetic(self, operator: str, left: Value, right: Value) -> Value:
+        result = self.out.temporary()
+        self.out.assign(result, ast.BinOp(left.code, _INT_OPERATORS[operator](), right.code))
+        within = ast.Compare(
+            ast.Constant(INT_MIN), [ast.LtE(), ast.LtE()], [load(result), ast.Constant(INT_MAX)]
+        )
+        self.out.emit(when(negated(within), [ast.Raise(call("overflow"), None)]))
+        return Value(load(result), "int", False)
+
+    def _equality(self, operator: str, left: Value, right: Value) -> Value:
+        kinds = {left.kind, right.kind}
+        is_null = [each for each in (left, right) if _is_null(each)]
+        literal = isinstance(left.code, ast.Constant) and isinstance(right.code, ast.Constant)
+        # Python warns where two literals are compared, for nobody writes that.
+        if is_null and not literal:
+            same: tuple[ast.cmpop, ast.cmpop] = (ast.Is(), ast.IsNot())
+        elif not literal and (
+            "string" in kinds or kinds <= _INTEGERS or (len(kinds) == 1 and kinds <= _DIRECT)
+        ):
+            same = (ast.Eq(), ast.NotEq())
+        else:
+            code: ast.expr = call(_OPERATORS[operator], left.code, right.code)
+            return self.made(code, "bool", left, right)
+        code = compare(left.code, same[operator == "!="], right.code)
+        return self.made(code, "bool", left, right)
+
+    def _order(self, operator: str, left: Value, right: Value) -> Value:
+        kinds = {left.kind, right.kind}
+        direct = (len(kinds) == 1 and kinds <= _DIRECT) or kinds <= _INTEGERS
+        if direct or (kinds <= _NUMBERS and None not in kinds):
+            codes = [
+                each.code if direct or each.kind == "double" else call("float", each.code)
+                for each in (left, right)
+            ]
+            code: ast.expr = compare(codes[0], _COMPARISONS[operator](), codes[1])
+            return self.made(code, "bool", left, right)
+        code = call(_OPERATORS[operator], left.code, right.code)
+        return self.made(code, "bool", left, right, certain=False)
+
+    def _membership(self, left: Value, right: Value) -> Value:
+        if left.kind in {"string", "int"} and isinstance(right.code, ast.Name):
+            texts = self.out.globals.get(right.code.id)
+            wanted = {"string": str, "int": int}[left.kind]
+            if texts.__class__ is list and all(each.__class__ is wanted for each in texts):
+                members = self.out.constant(frozenset(texts))
+                return self.made(compare(left.code, ast.In(), members), "bool", left)
+        if left.kind == "string" and right.kind in {"list", "map"}:
+            return self.made(compare(left.code, ast.In(), right.code), "bool", left, right)
+        certain = right.kind in {"list", "map"}
+        return self.made(
+            call("contained", left.code, right.code), "bool", left, right, certain=certain
+        )
+
+    def conditional(self, node: Conditional) -> Value:
+        test = self.value(node.test)
+        with self.out.block(1) as then_body:
+            then = self.value(node.then)
+        with self.out.block(1) as otherwise_body:
+            otherwise = self.value(node.otherwise)
+        kind = then.kind if then.kind == otherwise.kind else None
+        certain = test.kind == "bool"
+        if not then_body and not otherwise_body:
+            code = ast.IfExp(self.truth(test), then.code, otherwise.code)
+            return self.made(code, kind, test, then, otherwise, certain=certain)
+        result = self.out.temporary()
+        then_body.append(assign(result, then.code))
+        otherwise_body.append(assign(result, otherwise.code))
+        self.out.emit(when(self.truth(test), then_body, otherwise_body))
+        certain = certain and test.certain and then.certain and otherwise.certain
+        return Value(load(result), kind, certain)
+
+    def logic(self, node: Logic) -> Value:
+        ends = node.operator == "||"
+        plain: list[Value] = []
+        others: list[tuple[list[ast.stmt], Value]] = []
+        for operand in node.operands:
+            with self.out.block(2) as body:
+                value = self.value(operand)
+            if not body and value.certain and value.kind == "bool":
+                plain.append(value)
+            else:
+                others.append((body, value))
+        start = self._flat(plain, ends=ends)
+        if not others:
+            return start
+        result = self.out.temporary()
+        self.out.assign(result, start.code)
+        for at, (body, value) in enumerate(others):
+            self._fold(result, body, value, ends=ends, first=at == 0 and not plain,
+                       last=at == len(others) - 1)  # fmt: skip
+        certain = [value.certain and value.kind == "bool" for _, value in others]
+        if not all(certain[:-1]):
+            self.out.emit(raise_unless_bool(result))
+        return Value(load(result), "bool", all(certain))
+
+    def _flat(self, plain: list[Value], *, ends: bool) -> Value:
+        if not plain:
+            return Value(ast.Constant(not ends), "bool", True)
+        if len(plain) == 1:
+            return plain[0]
+        operator = ast.Or() if ends else ast.And()
+        return self.made(ast.BoolOp(operator, [each.code for each in plain]), "bool", *plain)
+
+    def _fold(
+        self,
+        result: str,
+        body: list[ast.stmt],
+        value: Value,
+        *,
+        ends: bool,
+        first: bool,
+        last: bool,
+    ) -> None:
+        """Join one operand into the result of a chain; *ends* is the truth that decides it."""
+        truth = self.truth(value)
+        decided = [assign(result, ast.Constant(ends))]
+        body.append(when(truth if ends else negated(truth), decided))
+        if not last and not (value.certain and value.kind == "bool"):
+            error = self.out.temporary()
+            body = [attempt(body, error, [assign(result, load(error))])]
+        if first:
+            self.out.body.extend(body)
+        else:
+            self.out.emit(when(compare(load(result), ast.IsNot(), ast.Constant(ends)), body))
+
+    def message(self, node: Message) -> Value:
+        return self.fail("unbound", f"there is no message type '{node.name}'")
+
+
+def _is_null(value: Value) -> bool:
+    return isinstance(value.code, ast.Constant) and value.code.value is None
+
+
+_LOWER: Final[dict[type, Callable[[Lowering, Any], Value]]] = {
+    Literal: Lowering.literal,
+    Ident: Lowering.ident,
+    Select: Lowering.select,
+    Has: Lowering.has,
+    Index: Lowering.index,
+    Call: calls.lower_call,
+    Unary: Lowering.unary,
+    Logic: Lowering.logic,
+    Chain: Lowering.chain,
+    Conditional: Lowering.conditional,
+    ListDisplay: displays.lower_list,
+    MapDisplay: displays.lower_map,
+    Message: Lowering.message,
+    Macro: loops.lower_macro,
+    Bind: loops.lower_bind,
+    Block: loops.lower_block,
+}
