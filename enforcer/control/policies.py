@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from enforcer import events, policy
-from enforcer.errors import AgentFencedError, ConflictError, EnforcerError, NotFoundError
+from enforcer.errors import (
+    AgentFencedError,
+    ConflictError,
+    EnforcerError,
+    NotFoundError,
+    PolicyError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -183,7 +189,8 @@ async def apply(
         prune: Make the sets of the scopes that occur exactly these documents.
 
     Returns: One change for each scope that is other now; none where nothing would change.
-    Raises: ConflictError, when somebody else changed policies meanwhile.
+    Raises: PolicyError, when the documents of a scope do not check together; ConflictError, when somebody else
+    changed policies meanwhile.
     """
     by_scope: dict[str, dict[tuple[str, str], events.PolicyDocument]] = {}
     for document in documents:
@@ -204,7 +211,7 @@ async def delete(
     """
     Take the document with this id out of force.
 
-    Raises: NotFoundError, ConflictError as ``show_document``.
+    Raises: NotFoundError, ConflictError as ``show_document``; PolicyError, when another document needs it.
     """
     gone = await show_document(broker, prefix, document_id, scope=scope)
 
@@ -237,6 +244,7 @@ async def _change(
             change = _set_change(published, scope, now, wanted(scope, now))
             if change is None:
                 continue
+            _check_whole(scope, now, wanted(scope, now))
             record = events.PolicySet(
                 scope,
                 change.revision,
@@ -273,6 +281,34 @@ async def _change(
         await reader.close()
         await ledger.close()
     return changes
+
+
+def _check_whole(
+    scope: str,
+    now: dict[tuple[str, str], events.PolicyDocument],
+    then: dict[tuple[str, str], events.PolicyDocument],
+) -> None:
+    """
+    Refuse a set that would deny its tenant every request: documents that check alone may not together.
+
+    A document may be taken out of a set that does not check as it is.
+    """
+    try:
+        policy.compile_scope([policy.Document.from_record(d) for d in then.values()], scope)
+    except PolicyError as error:
+        is_less = then.keys() < now.keys() and all(now[name] == then[name] for name in then)
+        if is_less and not _checks(scope, now):
+            return
+        error.help = error.help or f"see `enforcer policy list`: these are all documents of {scope}"
+        raise
+
+
+def _checks(scope: str, documents: dict[tuple[str, str], events.PolicyDocument]) -> bool:
+    try:
+        policy.compile_scope([policy.Document.from_record(d) for d in documents.values()], scope)
+    except PolicyError:
+        return False
+    return True
 
 
 def _set_change(
