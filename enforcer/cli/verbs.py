@@ -103,6 +103,16 @@ VERBS: tuple[Verb, ...] = (
         ("enforcer eval --policies policies/ --input requests.jsonl --output jsonl",),
     ),
     Verb(
+        "cel",
+        "enforcer.cli.cel:cel",
+        POLICIES,
+        "Evaluate expressions, one or a file of them.",
+        (
+            """enforcer cel "size(roles) > 1" --vars '{"roles": ["dev", "ops"]}'""",
+            "enforcer cel --input rows.jsonl --output jsonl",
+        ),
+    ),
+    Verb(
         "tail",
         "enforcer.cli.traffic:tail",
         INSPECT,
