@@ -115,7 +115,8 @@ async def measure(
             backlog = _Backlog(producer, topic, workload.Workload(1, tag="s"))
             await _warm_up(where, plan, broker, backlog, tell)
             for number in range(plan.rounds):
-                await backlog.fill(int(backlog.rate * (plan.seconds + _WARM_S + 1) * _MARGIN))
+                rate = max(backlog.rate, _FIRST_RATE)
+                await backlog.fill(int(rate * (plan.seconds + _WARM_S + 1) * _MARGIN))
                 found = await _round(where, plan, broker, backlog, number)
                 backlog.rounds.append(found)
                 backlog.rate = found.worker.per_s
