@@ -55,7 +55,6 @@ from enforcer.cel.types import (
     map_of,
     most_general,
     optional_of,
-    parameters_of,
     type_of,
 )
 from enforcer.cel.values import UInt
@@ -205,13 +204,11 @@ class _Checker:
         """The result of the overloads that fit; dyn where they differ; None where none does."""
         result: Type | None = None
         for overload in overloads:
-            if overload.is_member != is_member:
+            if overload.is_member != is_member or len(overload.parameters) != len(arguments):
                 continue
-            fresh = Mapping({})
-            for signature in (*overload.parameters, overload.result):
-                for parameter in parameters_of(signature):
-                    fresh.found.setdefault(parameter.name, self.fresh())
-            wanted = tuple(fresh.substitute(each) for each in overload.parameters)
+            fresh = Mapping()
+            fresh.found.update((name, self.fresh()) for name in overload.generics)
+            wanted = tuple(map(fresh.substitute, overload.parameters))
             if not self.mapping.fits(tuple(arguments), wanted):
                 continue
             found = self.resolved(fresh.substitute(overload.result))

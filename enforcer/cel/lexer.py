@@ -152,13 +152,13 @@ def _text(source: Source, match: re.Match[str]) -> Token:
     if end is None:
         raise source.error("a string without an end", match.start(), match.end())
     body = end.group(1)
+    if not body.isascii():
+        _no_surrogates(source, body, match.start(), end.end())
     value: str | bytes
     if "b" in prefix:
-        value = body.encode("utf-8", "surrogatepass") if raw else _bytes(source, body, match.end())
+        value = body.encode() if raw else _bytes(source, body, match.end())
     else:
         value = body if raw else _string(source, body, match.end())
-    if isinstance(value, str) and not value.isascii():
-        _no_surrogates(source, value, match.start(), end.end())
     return Token("literal", value, match.start(), end.end())
 
 
@@ -221,7 +221,7 @@ def _bytes(source: Source, body: str, offset: int) -> bytes:
     parts: list[bytes] = []
     for piece in _escapes(source, body, offset):
         if isinstance(piece, str):
-            parts.append(piece.encode("utf-8", "surrogatepass"))
+            parts.append(piece.encode())
             continue
         plain = piece["plain"]
         if plain is not None:

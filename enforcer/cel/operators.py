@@ -281,6 +281,11 @@ def contained(item: Any, container: Any) -> bool:
     raise no_overload("_in_", item, container)
 
 
+def text_in(item: Any, texts: frozenset[str]) -> bool:
+    """``in`` a list of nothing but strings, which an author wrote out."""
+    return item.__class__ is str and item in texts
+
+
 def select(value: Any, name: str) -> Any:
     """``value.name``."""
     if value.__class__ is dict:

@@ -32,7 +32,7 @@ from enforcer.cel.syntax import (
     Unary,
     children,
 )
-from enforcer.cel.values import INT_MAX, UInt
+from enforcer.cel.values import INT_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +44,7 @@ _LEVELS: Final = (
     frozenset({"+", "-"}),
     frozenset({"*", "/", "%"}),
 )
+_SHOWN_MAX: Final = 40
 _BINARY: Final = frozenset().union(*_LEVELS)
 _Rule: TypeAlias = Generator["_Rule", Any, Any]
 
@@ -137,7 +138,7 @@ class _Parser:
         token = self.tokens[self.at]
         found = "the end of the expression"
         if token.kind != "end":
-            found = f"`{self.source.text[token.start : min(token.end, token.start + 40)]}`"
+            found = f"`{self.source.text[token.start : min(token.end, token.start + _SHOWN_MAX)]}`"
         return self.source.error(f"{wanted}, found {found}", token.start, token.end)
 
     def end(self) -> int:
@@ -197,7 +198,7 @@ class _Parser:
         return (
             self.tokens[self.at].kind == "-"
             and following.kind == "literal"
-            and following.value.__class__ in {int, float, UInt}
+            and following.value.__class__ in {int, float}
         )
 
     def member(self) -> _Rule:
@@ -236,7 +237,7 @@ class _Parser:
         kind = self.peek()
         if kind == "literal":
             return self.literal(negative=None)
-        if kind == "-":
+        if kind == "-" and self._is_negative_number():
             return self.literal(negative=self.next().start)
         if kind == "name" or kind == ".":  # noqa: PLR1714 — the hot one first
             return (yield self.named())
@@ -255,12 +256,6 @@ class _Parser:
         value, start = token.value, token.start
         if negative is not None:
             start = negative
-            if value.__class__ is UInt:
-                # A minus before an unsigned literal is the operator: it has no overload.
-                return Unary("-", Literal(value, (token.start, token.end)), (start, token.end))
-            if value.__class__ not in {int, float}:
-                self.at -= 1
-                raise self.unexpected("expected a number")
             value = -value
         elif value.__class__ is int and value > INT_MAX:
             raise self.source.error("an integer out of range", start, token.end)

@@ -80,7 +80,7 @@ HELPERS: Final[dict[str, Any]] = {
             "add", "contained", "divide", "elements", "equal", "greater", "greater_or_equal", "has",
             "index", "index_optional", "invert", "joined", "less", "less_or_equal", "modulo", "multiply",
             "negate", "optional_value", "overflow", "pairs", "put", "put_all", "select",
-            "select_optional", "subtract", "truth", "unequal",
+            "select_optional", "subtract", "text_in", "truth", "unequal",
         )
     },
 }  # fmt: skip

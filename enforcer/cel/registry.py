@@ -9,11 +9,11 @@ what is known only at run time is chosen by the classes of the values.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from enforcer.cel.errors import EvaluationError
-from enforcer.cel.types import Type, is_parameter, is_wild, read_type
+from enforcer.cel.types import Type, is_parameter, is_wild, parameters_of, read_type
 from enforcer.cel.values import (
     TYPE_NAMES,
     Cidr,
@@ -67,14 +67,21 @@ class Overload:
     result: Type
     function: Callable[..., Any] | None
     is_certain: bool
+    classes: tuple[type, ...] = field(init=False, compare=False)
+    """The classes of its arguments; ``object`` for any."""
+    generics: tuple[str, ...] = field(init=False, compare=False)
+    """The names of its type parameters."""
 
-    @property
-    def classes(self) -> tuple[type, ...]:
-        """The classes of its arguments; ``object`` for any."""
-        return tuple(
+    def __post_init__(self) -> None:
+        """Work out what is asked of it again and again."""
+        classes = (
             object if is_parameter(each) or is_wild(each) else CLASSES.get(each.name, object)
             for each in self.parameters
         )
+        types = (*self.parameters, self.result)
+        names = (each.name for type_ in types for each in parameters_of(type_))
+        object.__setattr__(self, "classes", tuple(classes))
+        object.__setattr__(self, "generics", tuple(dict.fromkeys(names)))
 
 
 class Function:

@@ -120,22 +120,31 @@ def _read(words: list[str]) -> tuple[Type, list[str]]:
 
 
 class Mapping:
-    """What type parameters stand for. A trial works on a copy, which replaces it if all fits."""
+    """What type parameters stand for. What a trial learns is undone where it fails."""
 
-    __slots__ = ("found",)
+    __slots__ = ("_undo", "found")
 
-    def __init__(self, found: dict[str, Type] | None = None) -> None:
-        self.found: dict[str, Type] = {} if found is None else found
+    def __init__(self) -> None:
+        self.found: dict[str, Type] = {}
+        self._undo: list[tuple[str, Type | None]] = []
+
+    def _learn(self, parameter: str, type_: Type) -> None:
+        self._undo.append((parameter, self.found.get(parameter)))
+        self.found[parameter] = type_
 
     def fits(self, given: tuple[Type, ...], wanted: tuple[Type, ...]) -> bool:
         """Whether *given* may stand for *wanted*, one by one; if so, learn what that needs."""
         if len(given) != len(wanted):
             return False
-        trial = Mapping(dict(self.found))
-        if not all(trial.assignable(a, b) for a, b in zip(given, wanted, strict=True)):
-            return False
-        self.found = trial.found
-        return True
+        self._undo.clear()
+        if all(self.assignable(a, b) for a, b in zip(given, wanted, strict=True)):
+            return True
+        for parameter, before in reversed(self._undo):
+            if before is None:
+                del self.found[parameter]
+            else:
+                self.found[parameter] = before
+        return False
 
     def assignable(self, given: Type, wanted: Type) -> bool:
         """Whether *given* may stand for *wanted*; learns as it goes, also where the answer is no."""
@@ -171,7 +180,7 @@ class Mapping:
         if known is None:
             if self._occurs(parameter, type_):
                 return False, False
-            self.found[parameter.name] = type_
+            self._learn(parameter.name, type_)
             return True, False
         if type_ == known:
             return True, True
@@ -179,7 +188,7 @@ class Mapping:
             return False, True
         general = most_general(type_, known)
         if not self._occurs(parameter, general):
-            self.found[parameter.name] = general
+            self._learn(parameter.name, general)
         return True, True
 
     def _occurs(self, parameter: Type, type_: Type) -> bool:

@@ -354,12 +354,18 @@ class Lowering:
         return self.made(code, "bool", left, right, certain=False)
 
     def _membership(self, left: Value, right: Value) -> Value:
-        if left.kind in {"string", "int"} and isinstance(right.code, ast.Name):
-            texts = self.out.globals.get(right.code.id)
-            wanted = {"string": str, "int": int}[left.kind]
-            if texts.__class__ is list and all(each.__class__ is wanted for each in texts):
-                members = self.out.constant(frozenset(texts))
-                return self.made(compare(left.code, ast.In(), members), "bool", left)
+        members = None
+        if isinstance(right.code, ast.Name):
+            members = self.out.globals.get(right.code.id)
+        classes = {each.__class__ for each in members} if members.__class__ is list else set()
+        if classes == {str} and left.kind in {None, "string"}:
+            texts = self.out.constant(frozenset(members or ()))
+            if left.kind is None:
+                return self.made(call("text_in", left.code, texts), "bool", left)
+            return self.made(compare(left.code, ast.In(), texts), "bool", left)
+        if classes == {int} and left.kind == "int":
+            numbers = self.out.constant(frozenset(members or ()))
+            return self.made(compare(left.code, ast.In(), numbers), "bool", left)
         if left.kind == "string" and right.kind in {"list", "map"}:
             return self.made(compare(left.code, ast.In(), right.code), "bool", left, right)
         certain = right.kind in {"list", "map"}
