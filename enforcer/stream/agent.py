@@ -389,7 +389,8 @@ class Agent:
         if tenure.is_broken:
             return
         cut = tenure.cut()
-        if not tenure.has_work:
+        # Once all is decided nobody sets it again, and the commit loop must come by to end.
+        if not tenure.has_work and not self._is_decided:
             self._pending.clear()
         started_s = time.monotonic()
         await commit(tenure.target, cut, now_ms=self._services.now_ms())
