@@ -222,8 +222,8 @@ def test_a_reservation_expires_before_the_event_that_reads_it():
 def test_an_event_expires_what_it_reads_and_at_most_eight_others():
     """In order of their ends, whatever is due beyond that waits for the next event."""
     desk = Desk.of(BUDGET, tenant(SHORT))
-    for at in range(12):
-        desk.decide(asked(id=f"r{at:02}", user={"id": f"u{at % 3}"}))
+    for at in range(24):
+        desk.decide(asked(id=f"r{at:02}", user={"id": f"u{at % 3 if at < 12 else 9}"}))
         desk.now_us += SECOND_US
     desk.now_us += 3 * MINUTE_US
     outcome = desk.outcome(asked(id="x", user={"id": "u2"}))
@@ -266,6 +266,7 @@ def test_early_usage_waits_for_its_request():
     outcome = desk.outcome(asked())
     assert [e.kind for e in outcome.entries] == ["decision", "settlement"]
     assert outcome.entries[1].notes[0] == "early"
+    assert {e.at_us for e in outcome.entries[1].effects if e.kind in {"settle", "drop"}} == {NOW_US}
     assert desk.only("b/").spent_usd_nano == 2_500
 
     desk.usage(

@@ -96,10 +96,11 @@ def test_removes_name_places_of_the_request_as_it_came():
 def test_a_remove_within_what_is_removed_is_no_second_remove():
     """The name of a message that goes is not taken from the message that moves into its place."""
     talk = [{**message, "name": f"n{at}"} for at, message in enumerate(TALK)]
-    _, llm = made(
+    decision, llm = made(
         asked(llm={"messages": talk}),
         *one_rule_each("{remove: 'llm.messages[0]'}", "{remove: 'llm.messages[0].name'}"),
     )
+    assert [e.path for e in decision.edits] == ["/llm/messages/0"]
     assert [message.get("name") for message in llm["messages"]] == ["n1", "n2"]
 
 

@@ -123,7 +123,8 @@ def test_warnings_end_where_a_row_does():
 
     desk = Desk.of(limited(rates="{id: r, per: day, limit_tokens: 1, on_exceeded: warn}"), tenant())
     huge = asked(llm={"max_tokens": 999_000_000})
-    assert codes(desk.decide(huge)) == ["exceeds_burst"]
+    refused = desk.decide(huge)
+    assert (refused.verdict, codes(refused)) == ("deny", ["exceeds_burst"])
     assert desk.decide(asked(id="r2")).verdict == "warn"
 
 

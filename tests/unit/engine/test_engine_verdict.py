@@ -18,7 +18,7 @@ from engine_desk import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enforcer import state
+from enforcer import detect, state
 from enforcer.engine import verdict
 
 IS_GPT4O = "{operator: eq, field: llm.model, value: gpt-4o}"
@@ -186,6 +186,19 @@ def test_a_recheck_of_a_text_too_large_denies():
     decision = desk.decide(asked("y", id="r2"))
     assert codes(decision) == ["evaluation_error"]
     assert decision.errors
+
+
+def test_a_kind_that_is_not_looked_for_by_default_is_where_a_policy_names_it():
+    """What the policies of a tenant name is found: a rule on it cannot stay silent."""
+    (kind, *_) = sorted(set(detect.pii.KINDS) - detect.pii.DEFAULT)
+    texts = {
+        "name": "My name is Jane Roe.",
+        "address": "I live at 12 Main Street, Springfield, IL 62704.",
+    }
+    condition = f"{{operator: contains, field: pii.types, value: {kind}}}"
+    prompt = texts.get(kind, " ".join(texts.values()))
+    assert kind in detect.pii.counts(prompt, frozenset({kind}))
+    assert decide(asked(prompt), spec(rules(rule("d", "deny", condition)))).verdict == "deny"
 
 
 def test_unless_exempts_and_an_erring_unless_does_not():
