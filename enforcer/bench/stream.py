@@ -147,7 +147,7 @@ async def _warm_up(
     backlog.rate = worker.per_s
     backlog.value_bytes = await _decision_bytes(where, broker)
     async with scratch_topic(broker, where.topic("echo-warm-up")) as target:
-        await _echo(where, backlog, target, plan.warm_up_s)
+        await _echo(where, backlog, target, max(1.0, plan.warm_up_s))
 
 
 async def _round(
