@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import re2
 
@@ -25,8 +25,7 @@ FINDINGS_MAX = 1000
 CONFIDENCE_DEFAULT = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """
     A place in a text that holds a kind of personal data or a secret. Never the value.
 

@@ -159,11 +159,11 @@ def _find_births(data: bytes) -> Iterator[Candidate]:
         start, end = match.span()
         if word_before(data, start) or word_after(data, end):
             continue
-        if _BIRTH_CONTEXT.before(data, start) and _date_possible(data[start:end]):
+        if _BIRTH_CONTEXT.before(data, start) and date_possible(data[start:end]):
             yield Candidate(start, end, 0.85, "date, words of birth")
 
 
-def _date_possible(value: bytes) -> bool:
+def date_possible(value: bytes) -> bool:
     """Whether a date written in numbers has a month and a day."""
     separator = next((byte for byte in b"/.-" if byte in value), None)
     if separator is None or not value.replace(bytes([separator]), b"").isdigit():

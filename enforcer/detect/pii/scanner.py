@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enforcer.detect.pii import accounts, network, numbers, people, phones
+from enforcer.detect.pii import accounts, documents, national, network, numbers, people, phones
 from enforcer.detect.scanning import (
     CONFIDENCE_DEFAULT,
     FINDINGS_MAX,
@@ -28,6 +28,8 @@ RECOGNISERS = (
     accounts.IMEI,
     accounts.VIN,
     accounts.CRYPTO_WALLET,
+    *documents.RECOGNISERS,
+    *national.RECOGNISERS,
 )
 REGISTRY = Registry(RECOGNISERS)
 KINDS: tuple[str, ...] = REGISTRY.kinds

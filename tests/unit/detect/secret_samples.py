@@ -60,6 +60,9 @@ def _members(items) -> list[str]:
             found.append(chr(value))
         elif code is op.RANGE:
             found += [chr(point) for point in range(value[0], value[1] + 1)]
+        elif code is op.CATEGORY:
+            assert value is op.CATEGORY_DIGIT, value
+            found += string.digits
         else:
             raise AssertionError(code)
     return found

@@ -1,0 +1,255 @@
+"""Papers and things that name a person: passports, licences, plates, records, places, dates and ages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from enforcer.detect.pii.people import date_possible
+from enforcer.detect.recogniser import (
+    Candidate,
+    Recogniser,
+    Words,
+    pattern,
+    word_after,
+    word_before,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import re2
+
+_MRZ = pattern(
+    rb"P[A-Z<][A-Z<]{3}[A-Z<]{39}\s{1,2}[A-Z0-9<]{9}\d[A-Z<]{3}\d{6}\d[MFX<]\d{6}\d[A-Z0-9<]{14}[\d<]\d"
+)
+_MRZ_WEIGHTS = (7, 3, 1)
+
+_BETWEEN = rb"(?:\s{0,3}(?:number|no|nr|num|n\xc2\xb0|n\xc2\xba|id|code|#|is|was|are|'s|:|=|\.|-|,|\(|card|plate|of|the|my)\s{0,3}){0,5}\s{0,2}"
+_PASSPORT = pattern(
+    rb"(?i)(?:passports?|reisepass(?:nummer)?|passeport|pasaporte|passaporto|passnummer|paspoort|\xe6\x8a\xa4\xe7\x85\xa7|\xe6\x97\x85\xe5\x88\xb8)"
+    + _BETWEEN
+    + rb"((?-i:[A-Z]{1,3}[ ]?\d{6,8}[A-Z]?|[CFGHJK][CFGHJKLMNPRTVWXYZ0-9]{8}|\d{2}[A-Z]{2}\d{5}|\d{8,9}))"
+)
+_LICENCE = pattern(
+    rb"(?i)(?:driv(?:er|ing)(?:'?s)?[ ](?:licen[cs]e|permit)s?|driver licen[cs]e|\bDL(?:N)?\b|f\xc3\xbchrerschein(?:nummer)?|permis de conduire|licencia de conducir|permiso de conducir|patente(?: di guida)?|carta de condu\xc3\xa7\xc3\xa3o|rijbewijs(?:nummer)?|k\xc3\xb6rkort|prawo jazdy)"
+    + _BETWEEN
+    + rb"((?-i:[A-Z]{5}[ ]?\d{6}[ ]?[A-Z0-9]{2}[ ]?[A-Z0-9]{3}|[A-Z]{1,3}[ \-]?\d{3}[\- ]?\d{3,4}[\- ]?\d{2,6}(?:-\d)?|[A-Z]{1,3}\d{4,14}[A-Z]?|\d{2,4}[\- ]\d{2,4}[\- ]\d{2,5}|[A-Z0-9]{2}\d{6}[A-Z0-9]{1,3}|\d{6,13}))"
+)
+_PLATE = pattern(
+    rb"(?i)(?:licen[cs]e plate|number plate|registration (?:plate|number|mark)|\bplates?\b|\bvrn?\b|\breg(?:istration)? ?no|kennzeichen|plaque(?: d'immatriculation)?|immatriculation|matr\xc3\xadcula|targa|kenteken)"
+    + _BETWEEN
+    + rb"((?-i:[A-Z]{2}\d{2}[ ]?[A-Z]{3}|[A-Z]{1,3}-[A-Z]{1,2}[ \-]?\d{1,4}[EH]?|[A-Z]{2}-\d{3}-[A-Z]{2}|\d{4}[ \-]?[BCDFGHJKLMNPRSTVWXYZ]{3}|[A-Z]{2}[ ]?\d{3}[ ]?[A-Z]{2}|\d[A-Z]{3}\d{3}|[A-Z]{2,3}[ \-]?\d{2,4}[A-Z]{0,2}|[A-Z]{2}[ \-]?\d{1,2}[ \-]?[A-Z]{1,2}[ \-]?\d{4}|\d{2}-[A-Z]{2,3}-\d{1,2}|\d{3}[ \-][A-Z]{3}))"
+)
+_MEDICAL = pattern(
+    rb"(?i)(?:medical record|\bmrn\b|patient (?:id|number|no|record)|\bpatientid|hospital (?:number|no|id)|health record|chart (?:number|no)|patientennummer|num\xc3\xa9ro de dossier|historia cl\xc3\xadnica)"
+    + _BETWEEN
+    + rb"((?-i:[A-Z]{0,4}-?\d{5,12}|[A-Z]{1,3}\d{2,4}-\d{3,8}|\d{2,4}-\d{2,4}-\d{2,6}))"
+)
+_BANK = pattern(
+    rb"(?i)(?:(?:bank |checking |savings )?account(?: ?(?:number|no|nr|#))|\bacct\.?(?: ?(?:number|no|#))?|kontonummer|num\xc3\xa9ro de compte|n\xc3\xbamero de cuenta)"
+    + _BETWEEN
+    + rb"((?-i:\d{8,17}|\d{3,4}[ \-]\d{3,4}[ \-]\d{3,6}))"
+)
+_SORT_CODE = pattern(rb"(?i)sort ?code" + _BETWEEN + rb"((?-i:\d{2}[\- ]\d{2}[\- ]\d{2}|\d{6}))")
+
+_COORDINATES = pattern(
+    rb"[+\-]?\d{1,2}\.\d{4,15}\xc2?\xb0?[ ]?[NS]?\s{0,2}[,;/ ]\s{0,2}[+\-]?\d{1,3}\.\d{4,15}(?:\xc2\xb0)?(?:[ ]?[EW]\b)?"
+    rb"|\d{1,2}\xc2\xb0[ ]?\d{1,2}(?:'|\xe2\x80\xb2|\xe2\x80\x99)[ ]?(?:\d{1,2}(?:\.\d{1,4})?(?:\"|\xe2\x80\xb3|\xe2\x80\x9d|'')[ ]?)?[NS],?[ ]{0,2}\d{1,3}\xc2\xb0[ ]?\d{1,2}(?:'|\xe2\x80\xb2|\xe2\x80\x99)[ ]?(?:\d{1,2}(?:\.\d{1,4})?(?:\"|\xe2\x80\xb3|\xe2\x80\x9d|'')[ ]?)?[EW]"
+)
+_NUMBER = pattern(rb"[+\-]?\d{1,3}\.\d+")
+_PLACE = Words(rb"lat|lon|lng|gps|coord|location|position|\bgeo|\bat\b|map|point")
+
+_CREDENTIALS = pattern(
+    rb"(?i)[a-z][a-z0-9+.\-]{1,30}://[^\s/:@\"'<>`]{1,128}:[^\s/@\"'<>`]{1,256}@[^\s\"'<>`]{1,1000}"
+)
+
+_MONTHS = rb"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sep(?:t(?:ember)?)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?|januar|februar|m\xc3\xa4rz|mai|juni|juli|oktober|dezember|janvier|f\xc3\xa9vrier|mars|avril|juin|juillet|ao\xc3\xbbt|septembre|octobre|novembre|d\xc3\xa9cembre|enero|febrero|marzo|abril|mayo|junio|julio|agosto|septiembre|octubre|noviembre|diciembre)"
+_TIME = rb"(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?: ?[AaPp][Mm])?(?:Z|[+\-]\d{2}:?\d{2})?)"
+_DATE = pattern(
+    rb"\d{4}-\d{1,2}-\d{1,2}" + _TIME + rb"?|\d{1,2}[/.\-]\d{1,2}[/.\-]\d{4}" + _TIME + rb"?"
+    rb"|\d{1,2}/\d{1,2}/\d{2}|\d{4}[/.]\d{1,2}[/.]\d{1,2}" + _TIME + rb"?"
+    rb"|(?i)\d{1,2}(?:st|nd|rd|th|\.)?[ ](?:of[ ])?" + _MONTHS + rb"\.?,?[ ](?:de[ ])?\d{4}"
+    rb"|(?i)" + _MONTHS + rb"\.?[ ]\d{1,2}(?:st|nd|rd|th)?,?[ ]\d{4}"
+    rb"|\d{4}\xe5\xb9\xb4\d{1,2}\xe6\x9c\x88\d{1,2}\xe6\x97\xa5"
+)
+_NO_DATE = Words(
+    rb"version\s*$|\bv\s*$|release\s*$|section\s*$|[=~^<>]=?\s*$|ip\s*$|build\s*$|python\s*$|/$"
+)
+
+_AGE = pattern(
+    rb"(?i)\b(\d{1,3})(?:[ \-](?:years?|yrs?|y/?o|jahre)[ \-]?(?:old|of age|alt)?|[ ]?y/o|[ ]?yo\b|[ \-](?:months?|weeks?)[ \-]old|[ ]ans\b|[ ]a\xc3\xb1os\b)"
+    rb"|(?i)\b(?:aged?(?:[ ](?:of|is|:))?:?|turn(?:ed|s|ing)?|i'?ll be|i am|i'm|she is|he is|she's|he's|(?:she|he|i) was|alter:?|\xc3\xa2ge:?|edad:?)[ ]{1,2}(\d{1,3})\b"
+)
+_AGE_AFTER = Words(
+    rb"^(?:\s*(?:years?|y/?o|yrs?)\b|\s*[.,;!?)\"]|\s*$|\s+(?:and|but|in|on|this|next|today|when|now|or)\b)"
+)
+_AGE_CERTAIN = Words(rb"old|y/?o|of age|alt\b|ans\b|a\xc3\xb1os")
+_AGED = Words(rb"\baged?\b|turn|alter|\xc3\xa2ge|edad")
+_AGE_MAX = 120
+
+
+def _behind(compiled: re2._Regexp, confidence: float) -> Callable[[bytes], Iterator[Candidate]]:
+    """What stands behind a word of its kind: group 1."""
+
+    def find(data: bytes) -> Iterator[Candidate]:
+        for match in compiled.finditer(data):
+            start, end = match.span(1)
+            if word_before(data, match.start()) or word_after(data, end):
+                continue
+            if end + 1 < len(data) and data[end] in b"-./" and word_after(data, end + 1):
+                continue
+            yield Candidate(start, end, confidence, "form, context word")
+
+    return find
+
+
+def _mrz_digit(value: bytes) -> int:
+    """ICAO 9303: the weighted sum of digits, letters from 10, the filler as 0, mod 10."""
+    total = 0
+    for at, byte in enumerate(value):
+        worth = 0 if byte == 60 else byte - 48 if byte < 58 else byte - 55
+        total += worth * _MRZ_WEIGHTS[at % 3]
+    return total % 10
+
+
+def _find_passports(data: bytes) -> Iterator[Candidate]:
+    yield from _behind(_PASSPORT, 0.85)(data)
+    for match in _MRZ.finditer(data):
+        line = match.group(0)[-44:]
+        checks = ((0, 9, 9), (13, 19, 19), (21, 27, 27))
+        if all(_mrz_digit(line[a:b]) == line[c] - 48 for a, b, c in checks):
+            yield Candidate(match.start(), match.end(), 0.99, "machine readable zone, check digits")
+
+
+def _find_coordinates(data: bytes) -> Iterator[Candidate]:
+    for match in _COORDINATES.finditer(data):
+        start, end = match.span()
+        value = match.group(0)
+        if word_before(data, start) or word_after(data, end) or data[start - 1 : start] == b".":
+            continue
+        if end < len(data) and data[end] in b".," and data[end + 1 : end + 2].isdigit():
+            continue
+        if b"." in value and b"'" not in value:
+            numbers = [float(number) for number in _NUMBER.findall(value)]
+            if len(numbers) != 2 or abs(numbers[0]) > 90 or abs(numbers[1]) > 180:
+                continue
+        near = _PLACE.before(data, start)
+        certain = value[-1:] in b"EW" or b"\xc2\xb0" in value
+        yield Candidate(start, end, 0.9 if near or certain else 0.45, "pair of degrees")
+
+
+def _find_credentials(data: bytes) -> Iterator[Candidate]:
+    for match in _CREDENTIALS.finditer(data):
+        end = match.end()
+        while data[end - 1] in b".,;:!?)":
+            end -= 1
+        yield Candidate(match.start(), end, 0.95, "address with user and password")
+
+
+def _find_dates(data: bytes) -> Iterator[Candidate]:
+    for match in _DATE.finditer(data):
+        start, end = match.span()
+        if word_before(data, start) or word_after(data, end):
+            continue
+        if start > 1 and data[start - 1] in b"-./" and word_before(data, start - 1):
+            continue
+        if end + 1 < len(data) and data[end] in b"-./" and word_after(data, end + 1):
+            continue
+        day = match.group(0).partition(b"T")[0].split(b" ")[0]
+        if not date_possible(day if b":" in match.group(0) else match.group(0)):
+            continue
+        dotted = day.count(b".") == 2
+        doubtful = bool(_NO_DATE.before(data, start))
+        yield Candidate(start, end, 0.35 if doubtful else 0.7 if dotted else 0.85, "date")
+
+
+def _find_ages(data: bytes) -> Iterator[Candidate]:
+    for match in _AGE.finditer(data):
+        group = 1 if match.group(1) is not None else 2
+        start, end = match.span(group)
+        if not 0 < int(match.group(group)) <= _AGE_MAX:
+            continue
+        if group == 1:
+            certain = bool(_AGE_CERTAIN.of(data[end : match.end() + 8]))
+            yield Candidate(start, end, 0.85 if certain else 0.4, "number of years")
+        elif _AGE_AFTER.of(data[end : end + 12]):
+            aged = bool(_AGED.of(match.group(0)))
+            yield Candidate(start, end, 0.8 if aged else 0.6, "number, word of age")
+
+
+PASSPORT = Recogniser(
+    "passport",
+    (
+        rb"(?i)(?:passports?|reisepass|passeport|pasaporte|passaporto|passnummer|paspoort|\xe6\x8a\xa4\xe7\x85\xa7|\xe6\x97\x85\xe5\x88\xb8)",
+        rb"P[A-Z<][A-Z<]{3}[A-Z]+<<",
+    ),
+    _find_passports,
+    96,
+)
+DRIVING_LICENSE = Recogniser(
+    "driving_license",
+    (
+        rb"(?i)driv(?:er|ing)|\bDLN?\b|f\xc3\xbchrerschein|conduire|conducir|patente|condu\xc3\xa7|rijbewijs|k\xc3\xb6rkort|prawo jazdy",
+    ),
+    _behind(_LICENCE, 0.85),
+    96,
+)
+LICENSE_PLATE = Recogniser(
+    "license_plate",
+    (
+        rb"(?i)plates?\b|registration|\bvrn?\b|\breg ?no|kennzeichen|plaque|immatriculation|matr\xc3\xadcula|targa|kenteken",
+    ),
+    _behind(_PLATE, 0.8),
+    94,
+)
+MEDICAL_RECORD_NUMBER = Recogniser(
+    "medical_record_number",
+    (
+        rb"(?i)medical record|\bmrn\b|patient|hospital (?:number|no|id)|health record|chart n|dossier|historia cl",
+    ),
+    _behind(_MEDICAL, 0.85),
+    96,
+)
+BANK_ACCOUNT = Recogniser(
+    "bank_account",
+    (rb"(?i)account|\bacct|kontonummer|num\xc3\xa9ro de compte|n\xc3\xbamero de cuenta",),
+    _behind(_BANK, 0.7),
+    64,
+)
+SORT_CODE = Recogniser("uk_sort_code", (rb"(?i)sort ?code",), _behind(_SORT_CODE, 0.9), 96)
+COORDINATES = Recogniser("coordinates", (rb"\d\.\d{4}", rb"\d\xc2\xb0 ?\d"), _find_coordinates, 65)
+URL_CREDENTIALS = Recogniser(
+    "url_credentials", (rb"://[^\s/@:]+:[^\s/@]+@",), _find_credentials, 95
+)
+DATE = Recogniser(
+    "date",
+    (
+        rb"\d[/.\-]\d{1,2}[/.\-]\d",
+        rb"(?i)(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|m\xc3\xa4r|mai|okt|dez|f\xc3\xa9v|avr|juin|ao\xc3\xbb|d\xc3\xa9c|ene|abr|ago|dic)[a-z\xc3\x80-\xc3\xbf]*\.?,? (?:de )?\d",
+        rb"\xe6\x9c\x88",
+    ),
+    _find_dates,
+    45,
+)
+AGE = Recogniser(
+    "age",
+    (
+        rb"(?i)\d[ \-]?(?:years?|yrs?|y/?o|jahre|months?|weeks?|ans|a\xc3\xb1os)",
+        rb"(?i)(?:aged?|turn|i'?ll be|i am|i'm|s?he is|s?he's|was|alter|\xc3\xa2ge|edad)[^\n]{0,5}\d",
+    ),
+    _find_ages,
+    40,
+)
+
+RECOGNISERS = (
+    PASSPORT,
+    DRIVING_LICENSE,
+    LICENSE_PLATE,
+    MEDICAL_RECORD_NUMBER,
+    BANK_ACCOUNT,
+    SORT_CODE,
+    COORDINATES,
+    URL_CREDENTIALS,
+    DATE,
+    AGE,
+)

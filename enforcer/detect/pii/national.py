@@ -1,0 +1,174 @@
+"""
+The family of national numbers: words first, then the numbers behind them; or a form that says enough.
+
+Most of these numbers are digits of which one in ten or eleven would pass the check, so digits alone are
+not looked at: a word of the country's own, or a general one, has to stand before them. What is written in
+a form of its own (separators, letters) is found without a word. A text with more than 20,000 places to
+check is given up: it counts as holding what was asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from enforcer.detect.pii.national_checks import check_of
+from enforcer.detect.pii.national_numbers import GENERIC_WORDS, ROWS, Row
+from enforcer.detect.recogniser import (
+    Candidate,
+    Recogniser,
+    Words,
+    nothing,
+    pattern,
+    word_after,
+    word_before,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import re2
+
+CHECKS_MAX = 20_000
+_WINDOW_BYTES = 72
+_OWN_WORD, _GENERAL_WORD, _GENERAL_UNCHECKED = 0.95, 0.6, 0.55
+# As that of social security numbers: where both could be, the surer stands.
+_RANK = 80
+_SOME_DIGITS = pattern(rb"\d[\d .\-/]{2,}\d|[A-Z]{1,6}\d{2}|\d{2}[A-Z]")
+_LOOKS_LIKE_OTHER = Words(
+    rb"(?:order|invoice|ticket|serial|version|tracking|isbn|ean|sku|part|build|commit|case)\s*(?:no|number|id|#|:)*\s*$"
+)
+
+
+def _words(row: Row) -> str:
+    """A row's words, those in Latin letters only where a word begins; other scripts have no such place."""
+    alternatives = re.split(r"\|(?![^(]*\))", row.words)
+    latin = "|".join([each for each in alternatives if each[0].isascii()])
+    others = [each for each in alternatives if not each[0].isascii()]
+    return "|".join(([rf"\b(?:{latin})"] if latin else []) + others)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a subset of the rows is looked for with."""
+
+    rows: tuple[Row, ...]
+    members: tuple[Recogniser, ...]
+    forms: tuple[re2._Regexp, ...]
+    strict: tuple[re2._Regexp | None, ...]
+    any_word: re2._Regexp
+    whose_word: Words
+    which_form: Words
+    which_strict: Words
+    strict_rows: tuple[int, ...]
+
+
+class NationalNumbers:
+    """The family; one instance holds all rows."""
+
+    def patterns(self, members: tuple[Recogniser, ...]) -> Sequence[bytes]:
+        """Every word, and the forms that need none."""
+        plan = _plan(members)
+        words = "|".join([_words(row) for row in plan.rows] + [GENERIC_WORDS])
+        strict = [_strict(row) for row in plan.rows if row.alone]
+        return [rf"(?i)(?:{words})[^\n]{{0,40}}\d".encode(), *[form.encode() for form in strict]]
+
+    def find(
+        self, data: bytes, members: tuple[Recogniser, ...]
+    ) -> Iterator[tuple[Recogniser, Candidate] | None]:
+        """Every number of the members' rows, checked."""
+        plan = _plan(members)
+        left = CHECKS_MAX
+        for index, start, end, confidence, reason in _places(plan, data):
+            if left == 0:
+                yield None
+                return
+            left -= 1
+            row = plan.rows[index]
+            if check_of(row.check)(data[start:end].decode("ascii")):
+                yield plan.members[index], Candidate(start, end, confidence, reason)
+
+
+def _places(plan: _Plan, data: bytes) -> Iterator[tuple[int, int, int, float, str]]:
+    """(row, start, end, confidence, reason) of everything that could be a number, unchecked."""
+    yield from _behind_words(plan, data)
+    for at in plan.which_strict.of(data):
+        index = plan.strict_rows[at]
+        compiled = plan.strict[index]
+        assert compiled is not None, index
+        row = plan.rows[index]
+        checked = row.check != "own.any"
+        for match in compiled.finditer(data):
+            start, end = match.span()
+            if _joined(data, start, end):
+                continue
+            alone = row.alone if not _LOOKS_LIKE_OTHER.before(data, start) else 0.3
+            yield index, start, end, alone, "check digit, form" if checked else "form"
+
+
+def _behind_words(plan: _Plan, data: bytes) -> Iterator[tuple[int, int, int, float, str]]:
+    for word in plan.any_word.finditer(data):
+        begin, stop = word.end(), min(len(data), word.end() + _WINDOW_BYTES)
+        window = data[begin:stop]
+        if not _SOME_DIGITS.search(window):
+            continue
+        own = set(plan.whose_word.of(word.group(0)))
+        forms = plan.which_form.of(window)
+        for index in sorted(forms):
+            mine = index in own
+            row = plan.rows[index]
+            if not mine and own and not _is_general(word.group(0)):
+                continue
+            if not mine and (row.check == "own.any" or not _is_general(word.group(0))):
+                continue
+            confidence = _OWN_WORD if mine else max(_GENERAL_WORD, row.alone)
+            for match in plan.forms[index].finditer(data, begin, min(len(data), stop + 24)):
+                start, end = match.span()
+                if start >= stop or _joined(data, start, end):
+                    continue
+                yield index, start, end, confidence, "check digit, context word"
+
+
+_GENERAL = Words(GENERIC_WORDS.encode())
+
+
+def _is_general(word: bytes) -> bool:
+    return bool(_GENERAL.of(word))
+
+
+def _joined(data: bytes, start: int, end: int) -> bool:
+    """Whether the digits go on in front or behind."""
+    if word_before(data, start) or word_after(data, end):
+        return True
+    if start > 1 and data[start - 1] in b"-./" and word_before(data, start - 1):
+        return True
+    return end + 1 < len(data) and data[end] in b"-./" and word_after(data, end + 1)
+
+
+def _strict(row: Row) -> str:
+    return row.strict or row.form
+
+
+@lru_cache(maxsize=64)
+def _plan(members: tuple[Recogniser, ...]) -> _Plan:
+    by_kind = {row.kind: row for row in ROWS}
+    rows = tuple(by_kind[member.kind] for member in members)
+    words = "|".join([_words(row) for row in rows] + [GENERIC_WORDS])
+    strict_rows = tuple(index for index, row in enumerate(rows) if row.alone)
+    return _Plan(
+        rows,
+        members,
+        tuple(pattern(row.form.encode()) for row in rows),
+        tuple(pattern(_strict(row).encode()) if row.alone else None for row in rows),
+        pattern(rf"(?i)(?:{words})[\w]*".encode()),
+        Words(*[_words(row).encode() for row in rows]),
+        Words(*[row.form.encode() for row in rows]),
+        Words(*[b"(?-i:" + _strict(rows[index]).encode() + b")" for index in strict_rows]),
+        strict_rows,
+    )
+
+
+FAMILY = NationalNumbers()
+RECOGNISERS = tuple(Recogniser(row.kind, (), nothing, _RANK, FAMILY) for row in ROWS)
