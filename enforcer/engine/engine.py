@@ -343,6 +343,8 @@ class Engine:
             return
         row = call_row(case, decision, value)
         state.apply_all(case.rows, own, call=row, queue=case.queue)
+        if state.waiting_key_of(case.key) not in case.queue:
+            return  # Nearly always: no usage came before its request.
         joined = state.join(
             case.rows,
             call_key=case.key,

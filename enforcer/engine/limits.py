@@ -84,6 +84,12 @@ def row_values(
     ]
 
 
+@lru_cache(maxsize=65_536)
+def _key_part(values: tuple[str | None, ...], paths: tuple[str, ...], pseudonym_key: bytes) -> str:
+    """The key part of a row: the same few thousand users and teams ask for it again and again."""
+    return state.key_part(row_values(values, paths, pseudonym_key))
+
+
 def plan(
     program: TenantProgram,
     request: events.Request,
@@ -168,7 +174,7 @@ class _Planning:
             if limit.on_missing_key == "deny":
                 self.missing.append(_reason(limit, "deny", "missing_key", _missing(limit, values)))
                 return None
-        return state.key_part(row_values(values, limit.paths, self._pseudonym_key))
+        return _key_part(tuple(values), limit.paths, self._pseudonym_key)
 
     def _applies(self, limit: BudgetLimit | RateLimit) -> bool:
         """Whether the limit's policy concerns the request; what errs is listed, and denies unless told to skip."""

@@ -6,6 +6,7 @@ from enforcer.events.binary import (
 from enforcer.events.codecs import (
     decode,
     encode,
+    end_of_row,
     is_json,
 )
 from enforcer.events.generated import (
@@ -157,6 +158,7 @@ __all__ = [
     "encode_request",
     "encode_usage",
     "encode_waiting_usage_row",
+    "end_of_row",
     "from_json",
     "is_json",
     "key_part",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from enforcer.events.binary import CodecError
+from enforcer.events.binary import CodecError, decode_long
 from enforcer.events.generated import DECODERS, ENCODERS
 
 AVRO_MARKER: Final = b"\xc3"
+_HEAD_BYTES: Final = 10
 _JSON_STARTS: Final = frozenset(b"{ \t\r\n")
 
 
@@ -35,3 +36,15 @@ def decode(value: bytes) -> Any:
 def is_json(value: bytes) -> bool:
     """Whether a value is to be read as JSON: by its first byte, as all readers tell."""
     return value[:1] != b"" and value[0] in _JSON_STARTS
+
+
+def end_of_row(value: bytes) -> int:
+    """
+    ``end_us`` of a call row or a waiting usage row, and nothing else of it: its first field, for a sweep.
+
+    Raises: CodecError, if there is none.
+    """
+    try:
+        return decode_long(value, _HEAD_BYTES)[0]
+    except IndexError:
+        raise CodecError("the row ends before its first field") from None

@@ -9,6 +9,7 @@ commit fails all this is thrown away: the table still is what the ledger says.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from enforcer import events
@@ -81,42 +82,52 @@ def encode_row(key: str, row: Any) -> bytes:
 
 
 class RowCache:
-    """``state.Rows`` over a table. Not shared between agents, not safe across threads."""
+    """
+    ``state.Rows`` over a table. Not shared between agents, not safe across threads.
 
-    __slots__ = ("_cached", "_changed", "_large", "_table", "cached_rows_max")
+    Rows of calls and rows of money are kept apart: there is a new call every event, nearly always read once
+    more, by its usage; the rows of a few thousand users and teams are read by every event of theirs.
+    """
+
+    __slots__ = ("_calls", "_changed", "_large", "_money", "_table", "cached_rows_max")
 
     def __init__(self, table: Table, *, cached_rows_max: int) -> None:
         self._table = table
-        self._cached: dict[str, Any] = {}
+        self._calls: dict[str, Any] = {}
+        self._money: dict[str, Any] = {}
         self._changed: dict[str, Any] = {}
         self._large: set[str] = set()
         self.cached_rows_max = cached_rows_max
 
+    def _kept(self, key: str) -> dict[str, Any]:
+        return self._calls if key[0] in _CALLS else self._money
+
     def get(self, key: str) -> Any:
         """The row as of now, or None."""
-        row = self._cached.get(key)
-        if row is None and key not in self._cached:
+        cached = self._calls if key[0] in _CALLS else self._money
+        row = cached.get(key)
+        if row is None and key not in cached:
             value = self._table.get(key.encode())
             if value is None:
                 return None
-            row = self._cached[key] = decode_row(key, value)
+            row = cached[key] = decode_row(key, value)
             if len(value) > LARGE_ROW_BYTES:
                 self._large.add(key)
         return row
 
     def put(self, key: str, row: Any) -> None:
         """Set a row; it belongs to the cache from now on."""
-        self._cached[key] = row
+        (self._calls if key[0] in _CALLS else self._money)[key] = row
         self._changed[key] = row
 
     def delete(self, key: str) -> None:
         """Remove a row."""
-        self._cached[key] = None
+        self._kept(key)[key] = None
         self._changed[key] = None
 
     def forget(self, key: str) -> None:
         """Drop a row from the cache alone: the table's row goes by other means."""
-        self._cached.pop(key, None)
+        self._kept(key).pop(key, None)
 
     def is_changed(self, key: str) -> bool:
         """Whether the row has a change that no cut has taken."""
@@ -149,14 +160,12 @@ class RowCache:
         if self._large:
             for key in self._large:
                 if key not in changed:
-                    self._cached.pop(key, None)
+                    self._kept(key).pop(key, None)
             self._large.clear()
-        excess = len(self._cached) - self.cached_rows_max
-        if excess <= 0:
-            return
-        for key in list(self._cached):
+        for cached in (self._calls, self._money):
+            excess = len(cached) - self.cached_rows_max // 2
             if excess <= 0:
-                break
-            if key not in changed:
-                del self._cached[key]
-                excess -= 1
+                continue
+            for key in list(islice(cached, excess)):
+                if key not in changed:
+                    del cached[key]

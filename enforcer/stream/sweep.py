@@ -52,7 +52,7 @@ class Sweep:
             key = raw_key.decode()
             if key[0] not in SWEPT_KINDS or key[1] != "/" or self._rows.is_changed(key):
                 continue
-            if not state.is_spent(decode_row(key, value), now_us):
+            if _is_young(key, value, now_us) or not state.is_spent(decode_row(key, value), now_us):
                 continue
             if changelog_of(key) == "calls":
                 ended.append(raw_key)
@@ -61,6 +61,11 @@ class Sweep:
                 self._rows.delete(key)
         self._cursor = last if seen == rows else b""
         return ended
+
+
+def _is_young(key: str, value: bytes, now_us: int) -> bool:
+    """Whether a row of a call has not reached its end: its first field says so, and most rows are young."""
+    return key[0] in "cu" and events.end_of_row(value) > now_us
 
 
 async def rebuild(table: Table, queue: ExpiryQueue, *, leaks: bool) -> tuple[events.Effect, ...]:

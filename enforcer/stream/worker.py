@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from enforcer.stream.policies import SetInForce
     from enforcer.telemetry import Metrics
 
+GC_THRESHOLDS: Final = (10_000, 100, 10_000)
 POLL_MS: Final = 20
 """A poll answers for the partitions it began with: this long an input just assigned or resumed may wait."""
 LAG_EVERY_S: Final = 1.0
@@ -81,6 +82,7 @@ class Worker:
         self._changed = asyncio.Event()
         self._have_inputs = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._gc_thresholds = gc.get_threshold()
         self._topics = {config.topic(name): name for name in INPUTS}
         self._assigned_once = False
 
@@ -104,8 +106,12 @@ class Worker:
         )
         await self._membership.start()
         # What lives now lives for long; collecting it again and again costs verdicts their milliseconds.
+        # Events make no cycles, so that young collections are rare and those of the whole heap, which stop every
+        # verdict for its length, as good as never.
+        self._gc_thresholds = gc.get_threshold()
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         pump: asyncio.Task[object] = asyncio.create_task(self._pump(), name="pump")
         tasks: set[asyncio.Task[object]] = {
             pump,
@@ -161,6 +167,7 @@ class Worker:
         await self._membership.close()
         await self._reader.close()
         await self.policies.stop()
+        gc.set_threshold(*self._gc_thresholds)
         gc.unfreeze()
 
     # -- partitions ------------------------------------------------------------------------------------------

@@ -171,3 +171,13 @@ def test_reading_raises_request_errors_only(cut, flips):
         events.read_request(bytes(value))
     except RequestError:
         events.peek_identity(bytes(value))
+
+
+def test_the_end_of_a_row_is_read_alone():
+    """A sweep reads the end of a call's row, or of waiting usage, without the rest; damage is a CodecError."""
+    row = events.WaitingUsageRow(1_795_457_029_211_305, "acme", [b"report"])
+    value = events.encode_waiting_usage_row(row)
+
+    assert events.end_of_row(value) == row.end_us
+    with pytest.raises(events.CodecError):
+        events.end_of_row(value[:12])
