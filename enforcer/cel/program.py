@@ -43,7 +43,7 @@ _VARIABLES: Final = "v"
 class Failure:
     """An error in place of a variable's value, until somebody reads it."""
 
-    error: Exception
+    error: EvaluationError
 
 
 def unfailed(value: Any) -> Any:
@@ -53,8 +53,20 @@ def unfailed(value: Any) -> Any:
     Raises: its error, if it has none.
     """
     if value.__class__ is Failure:
-        raise value.error
+        raise again(value.error)
     return value
+
+
+def noted(error: Exception) -> EvaluationError:
+    """An error as a value: without its traceback. A KeyError is a map's, and says so."""
+    if isinstance(error, EvaluationError):
+        return EvaluationError(error.code, error.message)
+    return EvaluationError("no_such_key", "no such key")
+
+
+def again(error: EvaluationError) -> EvaluationError:
+    """An error that was noted, to be raised; what is noted stays without a traceback."""
+    return EvaluationError(error.code, error.message)
 
 
 def fail(code: str, message: str) -> Any:
@@ -71,7 +83,9 @@ HELPERS: Final[dict[str, Any]] = {
     "Failure": Failure,
     "NONE": NONE,
     "Optional": Optional,
+    "again": again,
     "fail": fail,
+    "noted": noted,
     "sort_by": sort_by,
     "unfailed": unfailed,
     **{

@@ -181,15 +181,22 @@ def attempt(body: list[ast.stmt], error: str, handler: list[ast.stmt]) -> ast.st
     return ast.Try(body, [ast.ExceptHandler(load(ERRORS_NAME), error, handler)], [], [])
 
 
+def note_error(body: list[ast.stmt], error: str, result: str) -> ast.stmt:
+    """``try: body``, and the error as *result*, to be raised ``again`` or absorbed."""
+    return attempt(body, error, [assign(result, call("noted", load(error)))])
+
+
 def loop(target: ast.expr, range_: ast.expr, body: list[ast.stmt]) -> ast.stmt:
     """``for target in range_: body``."""
     return ast.For(target, range_, body, [])
 
 
 def raise_unless_bool(name: str) -> ast.stmt:
-    """``if name.__class__ is not bool: raise name``: it holds a truth or an error."""
+    """``if name.__class__ is not bool: raise again(name)``: it holds a truth or an error."""
     kind = ast.Attribute(load(name), "__class__", ast.Load())
-    return when(compare(kind, ast.IsNot(), load("bool")), [ast.Raise(load(name), None)])
+    return when(
+        compare(kind, ast.IsNot(), load("bool")), [ast.Raise(call("again", load(name)), None)]
+    )
 
 
 def expression(value: ast.expr) -> ast.stmt:

@@ -18,6 +18,7 @@ from enforcer.cel.lowering.code import (
     loop,
     method,
     negated,
+    note_error,
     raise_unless_bool,
     store,
     when,
@@ -103,7 +104,7 @@ class _Loop:
         statements.append(when(truth if ends else negated(truth), decided))
         if not certain:
             error = self.to.out.temporary()
-            statements = [attempt(statements, error, [assign(result, load(error))])]
+            statements = [note_error(statements, error, result)]
         self.emit(statements)
         if not certain:
             self.to.out.emit(raise_unless_bool(result))
@@ -188,7 +189,7 @@ def _slot(to: Lowering, node: Node) -> Local:
         to.out.body.extend(body)
         return nodes.Local(name, value.kind)
     error = to.out.temporary()
-    to.out.emit(attempt(body, error, [assign(name, call("Failure", load(error)))]))
+    to.out.emit(attempt(body, error, [assign(name, call("Failure", call("noted", load(error))))]))
     return nodes.Local(name, value.kind, may_fail=True)
 
 

@@ -12,12 +12,13 @@ Theory of operation
        if t1 is not False:
            try:
                if not less(c, 5): t1 = False
-           except ERRORS as t2: t1 = t2     # t1 is True, False or an error
+           except ERRORS as t2: t1 = noted(t2)   # t1 is True, False or an error
        if t1 is not False:
            if not f(d): t1 = False
-       if t1.__class__ is not bool: raise t1
+       if t1.__class__ is not bool: raise again(t1)
 
-   A ``try`` costs nothing where nothing is raised.
+   A ``try`` costs nothing where nothing is raised. An error is noted without its traceback and raised again
+   as another object: else it would hold the frame whose variable holds it, for the collector to find.
 
 2. **Types are used where they are certain.** With a checked tree, ``x == 'a'`` on a string is ``x == 'a'``;
    without, it is ``equal(x, 'a')``, for True is 1 to Python and not to CEL. A result may leave the range
@@ -46,11 +47,11 @@ from enforcer.cel.lowering.code import (
     Value,
     Writer,
     assign,
-    attempt,
     call,
     compare,
     load,
     negated,
+    note_error,
     raise_unless_bool,
     when,
 )
@@ -439,7 +440,7 @@ class Lowering:
         body.append(when(truth if ends else negated(truth), decided))
         if not last and not (value.certain and value.kind == "bool"):
             error = self.out.temporary()
-            body = [attempt(body, error, [assign(result, load(error))])]
+            body = [note_error(body, error, result)]
         if first:
             self.out.body.extend(body)
         else:
