@@ -410,10 +410,15 @@ class _TenantCheck:
         if not isinstance(unknown, models.Ceiling):
             return None
         try:
-            return usd_nano(unknown.ceiling_usd_per_mtok)
+            ceiling = usd_nano(unknown.ceiling_usd_per_mtok)
         except AmountError as error:
             self._error("ENF0208", str(error), "unknown_model", help_line="USD per million tokens")
             return None
+        if not ceiling:
+            # Free is what a price list says is free: an unknown price must not switch budgets off.
+            message = "the ceiling of unknown models is 0, which no budget would ever count"
+            self._error("ENF0208", message, "unknown_model", help_line="give a ceiling, or `deny`")
+        return ceiling
 
     def _duration(self, text: str, key: str) -> int:
         try:

@@ -151,7 +151,8 @@ class Edits:
         if field.origin is Origin.ATTRIBUTES:
             if not isinstance(edit.value, str):
                 self._wrong_value(edit.append, "no text", span)
-            return None
+                return None
+            return EditSpec("append", str(field), edit.value)
         if field.type.kind is not Kind.LIST or field.type.element is None:
             self._not_editable(edit.append, "only a list can be appended to", span)
             return None

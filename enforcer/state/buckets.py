@@ -18,6 +18,8 @@ from typing import NamedTuple
 from enforcer.errors import CostExceedsBurstError
 from enforcer.events import RateRow
 
+_FULL_AT_US_MAX = 10**18
+
 
 class Quota(NamedTuple):
     """
@@ -71,7 +73,9 @@ def take(row: RateRow | None, quota: Quota, *, units: int, now_us: int) -> RateR
     assert limit > 0, limit
     now = now_us * limit
     full_at = now if row is None else max(_full_at(row, limit), now)
-    return RateRow(*divmod(full_at + units * period_us, limit), limit)
+    # A debt of 30,000 years is one for ever: rows are 64 bits wide.
+    full_at = min(full_at + units * period_us, _FULL_AT_US_MAX * limit)
+    return RateRow(*divmod(full_at, limit), limit)
 
 
 def give(row: RateRow | None, quota: Quota, *, units: int, now_us: int) -> RateRow:

@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from enforcer.state.rows import Rows
 
 # Of one call. The newest takes the last one's place: a final report holds all before it.
+SPENT_USD_NANO_MAX = 9 * 10**18
 WAITING_REPORTS_MAX = 64
 
 CALLS = "cu"  # Tables whose rows expire.
@@ -204,7 +205,8 @@ def _budget(rows: Rows, effect: Effect) -> None:
         if reserved < 0:
             raise AgentCorruptedError(f"{effect.row}: releases {amount} of a smaller reservation")
     elif kind == "charge":
-        spent += amount
+        # Nine billion dollars is as good as more: rows are 64 bits wide.
+        spent = min(spent + amount, SPENT_USD_NANO_MAX)
     else:
         assert kind == "give", effect
         # Below 0 only if the row was swept and made anew between charge and correction.

@@ -331,6 +331,7 @@ class Worker:
             offset=in_force.offset,
             reason=in_force.invalid or None,
         )
+        self.metrics.policies_changed()
         for agent in self._agents.values():
             agent.policy_changed(in_force)
 

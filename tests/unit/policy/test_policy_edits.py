@@ -7,6 +7,8 @@ import json
 import pytest
 from policy_sources import load, spec
 
+from enforcer import policy
+
 CODES = {
     "fine": [
         {"set": "llm.model", "value": "m"},
@@ -85,3 +87,13 @@ def test_an_edit_is_fine_or_has_its_finding(code, edit):
     rules = [{"id": "r", "then": {"verdict": "modify", "edits": [edit]}}]
     codes = [each.code for each in load(spec("rules: " + json.dumps(rules))).findings]
     assert codes == ([] if code == "fine" else [code])
+
+
+def test_an_append_to_an_attribute_is_kept():
+    """An edit that checks is an edit of the rule: text appended to an attribute, too."""
+    edits = [{"append": "attributes.tags", "value": "a"}]
+    rules = [{"id": "r", "then": {"verdict": "modify", "edits": edits}}]
+    loaded = load(spec("rules: " + json.dumps(rules)))
+    (code,) = policy.compile_scope(loaded.documents, loaded.documents[0].scope).policies
+
+    assert code.rules[0].match.edits == (policy.EditSpec("append", "attributes.tags", "a"),)

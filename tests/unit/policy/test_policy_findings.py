@@ -78,6 +78,7 @@ CASES = [
     ("ENF0208", spec("budgets: [{id: b, per: day, limit_usd: 0.0000000001}]"), 5, 42),
     ("ENF0208", spec("budgets: [{id: b, per: day, limit_usd: {by: user.id, a: 1e10, default: 1}}]"), 5, 59),
     ("ENF0208", spec("rate_limits: [{id: b, per: day, limit_requests: 0}]"), 5, 51),
+    ("ENF0208", tenant("{unknown_model: {ceiling_usd_per_mtok: 0}}"), 4, 23),
     ("ENF0209", spec("budgets: [{id: b, per: day, limit_usd: {by: user.id, a: 1}}]"), 5, 42),
     ("ENF0209", spec("budgets: [{id: b, per: day, key: user.roles, limit_usd: 1}]"), 5, 36),
     ("ENF0209", spec("budgets: [{id: b, per: day, key: [llm.prompt], limit_usd: 1}]"), 5, 36),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enforcer import state
+from enforcer import events, state
 from enforcer.errors import CostExceedsBurstError
 from enforcer.events import RateRow
 from enforcer.state.buckets import give, is_full, take
@@ -159,3 +159,11 @@ def test_a_full_bucket_says_no_more_than_its_absence() -> None:
     assert row == RateRow(3, 1, 3)
     assert not is_full(row, now_us=3)
     assert is_full(row, now_us=4)
+
+
+def test_no_debt_leaves_64_bits() -> None:
+    """A billion tokens against one a day is a debt for ever, and still a row that can be written."""
+    row = take(None, state.Quota(1, 86_400_000_000), units=10**9, now_us=1_795_457_029_211_305)
+    row = take(row, state.Quota(1, 86_400_000_000), units=10**9, now_us=1_795_457_029_211_306)
+
+    assert events.decode_rate_row(events.encode_rate_row(row)) == row

@@ -5,7 +5,7 @@ from copy import deepcopy
 import pytest
 from state_desk import DAY, START_US, TOKENS, TTL_US, WINDOW_END_US, Desk, usage
 
-from enforcer import state
+from enforcer import events, state
 from enforcer.errors import AgentCorruptedError
 from enforcer.events import Allocation, BudgetRow, CallRow, Effect, RateRow, WaitingUsageRow
 
@@ -175,3 +175,13 @@ def test_what_was_told_is_redone_to_the_same_rows() -> None:
     assert desk.money(DAY)[1] == 0
     assert desk.rows.get(DAY).window_end_us == WINDOW_END_US
     assert isinstance(desk.rows.get(TOKENS), RateRow)
+
+
+def test_no_charge_leaves_64_bits() -> None:
+    """However often a million dollars is reported, what was spent is still a row that can be written."""
+    rows = state.MemoryRows()
+    for _ in range(3):
+        state.apply(rows, events.Effect("charge", "b/acme/p/total//total", 4 * 10**18))
+
+    row = rows.get("b/acme/p/total//total")
+    assert events.decode_budget_row(events.encode_budget_row(row)) == row
