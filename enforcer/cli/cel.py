@@ -181,14 +181,14 @@ def _environment(row: Mapping[str, Any], values: Mapping[str, Any]) -> language.
 
     declared: dict[str, Type] = {}
     functions: list[Overload] = []
-    for each in row.get("type_env") or ():
-        try:
+    try:
+        for each in row.get("type_env") or ():
             if "function" in each:
                 functions.extend(exchange.overloads_from_json(each))
             else:
                 declared[each["name"]] = exchange.type_from_json(each["ident"]["type"])
-        except (LookupError, TypeError):
-            raise exchange.bad("`type_env` is a list of cel.expr.Decl") from None
+    except (LookupError, TypeError):
+        raise exchange.bad("`type_env` is a list of cel.expr.Decl") from None
     for name in values:
         declared.setdefault(name, read_type("dyn"))
     return Environment(declared, tuple(functions), str(row.get("container", "")))
