@@ -16,6 +16,7 @@ from enforcement_world import (
     ACCOUNT_LIMIT_USD,
     CAP,
     CAPPED,
+    KILLS,
     NANO_PER_TOKEN,
     PROJECT_LIMIT_USD,
     TENANT,
@@ -275,6 +276,8 @@ class _Partition:
         account = f"{TENANT}/{request.team.id}"
         if record.key != account.encode():
             return "misrouted", request
+        if request.llm.prompt == KILLS:
+            return "internal_error", request  # Denied unread: it has no row.
         call = self.books.calls.get((account, request.id))
         content = (request.llm.prompt, request.llm.max_tokens)
         if call is not None:

@@ -89,7 +89,7 @@ async def running(
 async def until_ready(worker: Worker, *, partitions: int | None = None) -> None:
     """Return when every partition (or so many) of *worker* decides."""
     async with asyncio.timeout(30):
-        while not worker.is_ready or (
+        while not worker.is_ready or (  # noqa: ASYNC110 — asked from outside, as /ready is
             partitions is not None and len(worker.describe()["partitions"]) != partitions  # type: ignore[arg-type]
         ):
             await asyncio.sleep(0.02)
@@ -103,6 +103,8 @@ async def serve(options: dict[str, Any]) -> None:
         group_id=options["prefix"],
         instance_id=identity.instance_id,
         state_dir=identity.state_dir,
+        # Longer than a session: a process that does not notice its end goes on telling after it.
+        uncommitted_ms_max=20_000,
     )
     detect.warm()
     broker_config = BrokerConfig(bootstrap=options["bootstrap"], prefix=options["prefix"])
@@ -113,7 +115,18 @@ async def serve(options: dict[str, Any]) -> None:
 
             asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, lambda: go_deaf(worker))
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
-        await worker.run()
+        telling = asyncio.create_task(_tell_ready(worker, identity.state_dir / "ready"))
+        try:
+            await worker.run()
+        finally:
+            telling.cancel()
+
+
+async def _tell_ready(worker: Worker, file: Path) -> None:
+    """Make *file* when the worker owns something and decides all of it."""
+    while not worker.is_ready or not worker.describe()["partitions"]:  # noqa: ASYNC110 — as above
+        await asyncio.sleep(0.05)
+    file.touch()  # noqa: ASYNC240 — once
 
 
 def main() -> None:

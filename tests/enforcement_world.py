@@ -277,3 +277,11 @@ async def until_committed(broker: KafkaBroker, prefix: str, *, timeout_s: float)
                 await asyncio.sleep(0.2)
     finally:
         await reader.close()
+
+
+async def until_owned(broker: KafkaBroker, prefix: str, *, timeout_s: float) -> None:
+    """Return when every partition has an agent that has committed its start."""
+    count = await broker.partitions(f"{prefix}.requests")
+    async with asyncio.timeout(timeout_s):
+        while len(await broker.group_offsets(prefix)) < 2 * count:  # noqa: ASYNC110 — another process
+            await asyncio.sleep(0.1)
