@@ -25,6 +25,7 @@ from enforcer.cel.parser import Expression, parse
 from enforcer.cel.printer import show
 from enforcer.cel.program import HELPERS, Lowered, Program, compile_expression, conforms, lower
 from enforcer.cel.registry import Overload, read_signature
+from enforcer.cel.syntax import Node, rewritten, walk
 from enforcer.cel.types import Type, read_type
 from enforcer.cel.values import from_host
 
@@ -39,6 +40,7 @@ __all__ = [
     "Issue",
     "LimitError",
     "Lowered",
+    "Node",
     "Overload",
     "Program",
     "Type",
@@ -50,5 +52,7 @@ __all__ = [
     "parse",
     "read_signature",
     "read_type",
+    "rewritten",
     "show",
+    "walk",
 ]

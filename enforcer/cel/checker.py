@@ -16,7 +16,7 @@ from enforcer.cel.functions.arithmetic import EXTREMES
 from enforcer.cel.functions.patterns import searcher
 from enforcer.cel.limits import ISSUES_MAX
 from enforcer.cel.macros import INDEX, written
-from enforcer.cel.standard import OPERATOR_TYPES, TYPES, function_of
+from enforcer.cel.standard import OPERATOR_TYPES, TYPES
 from enforcer.cel.syntax import (
     Bind,
     Block,
@@ -171,6 +171,11 @@ class _Checker:
         return type_of(TYPES[name]) if name is not None else None
 
     def select(self, node: Select) -> Type:
+        if node.optional:
+            variable = names.presence_named(self.environment, node, self.scope)
+            if variable is not None:
+                return optional_of(self.environment.variables[variable])
+            return self.field_of(node)
         found = self.named(node)
         return found if found is not None else self.field_of(node)
 
@@ -192,7 +197,9 @@ class _Checker:
         return optional_of(found) if is_optional or node.optional else found
 
     def has(self, node: Has) -> Type:
-        # The field itself is never a name with dots: its operand may be.
+        if names.presence_named(self.environment, node.select, self.scope) is not None:
+            return BOOL
+        # The field itself is no name with dots: its operand may be.
         self.types[id(node.select)] = self.field_of(node.select)
         return BOOL
 
@@ -283,12 +290,8 @@ class _Checker:
         return found if found is not None else self.mismatch(node.function, node, arguments)
 
     def overloads(self, name: str, *, is_member: bool) -> list[Overload]:
-        function = function_of(name, is_member=is_member)
-        declared = (each for each in self.environment.functions if each.name == name)
-        return [
-            *(function.overloads if function is not None else ()),
-            *(each for each in declared if each.is_member == is_member),
-        ]
+        function = self.environment.function_code(name, is_member=is_member)
+        return function.overloads if function is not None else []
 
     def pattern(self, node: Node) -> None:
         """A pattern that stands in the expression is refused here, not at run time."""

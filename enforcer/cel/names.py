@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from enforcer.cel.functions.arithmetic import EXTREMES
+from enforcer.cel.registry import Function
 from enforcer.cel.standard import TYPES, function_of
-from enforcer.cel.syntax import Call, Ident, Node, Select
+from enforcer.cel.syntax import Call, Ident, Literal, Node, Select
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
@@ -27,8 +28,8 @@ class Environment:
     """
     What an expression may name.
 
-    ``variables`` may have dotted names. ``functions`` are declared beyond the standard ones, for the checker
-    only: to call one is an error. ``container`` is where names are looked up first.
+    ``variables`` may have dotted names. ``functions`` are declared beyond the standard ones; to call one
+    that has no code is an error. ``container`` is where names are looked up first.
     """
 
     variables: Mapping[str, Type] = field(default_factory=dict)
@@ -50,6 +51,17 @@ class Environment:
             if full in self.variables:
                 return full
         return None
+
+    def function_code(self, name: str, *, is_member: bool) -> Function | None:
+        """The function of a full name, with its declared overloads."""
+        standard = function_of(name, is_member=is_member)
+        declared = [o for o in self.functions if o.name == name and o.is_member == is_member]
+        if not declared:
+            return standard
+        joined = Function(name, is_member=is_member)
+        for overload in (*(standard.overloads if standard is not None else ()), *declared):
+            joined.add(overload)
+        return joined
 
     def type_named(self, name: str, *, absolute: bool) -> str | None:
         """The type that *name* stands for."""
@@ -86,6 +98,21 @@ def variable_named(
     if name is None or _is_hidden(name, hidden):
         return None
     return environment.variable(name[0], absolute=name[1])
+
+
+def presence_named(environment: Environment, select: Select, hidden: Container[str]) -> str | None:
+    """
+    The declared variable that ``has(select)`` or ``a.?b`` asks for.
+
+    Only where no part of the name is a variable: else it is a field of that one.
+    """
+    variable = variable_named(environment, Select(select.operand, select.name), hidden)
+    operand: Node = select.operand
+    while variable is not None and isinstance(operand, Ident | Select):
+        if variable_named(environment, operand, hidden) is not None:
+            return None
+        operand = operand.operand if isinstance(operand, Select) else Literal(None)
+    return variable
 
 
 def type_named(

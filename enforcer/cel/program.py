@@ -21,6 +21,7 @@ from enforcer.cel.lowering.code import (
     Writer,
     assign,
     attempt,
+    compare,
     function,
     load,
 )
@@ -140,6 +141,7 @@ def lower(
     environment: Environment,
     *,
     read: Read,
+    present: Read | None = None,
     parameters: Sequence[str] = (),
     checked: Checked | None = None,
     reads_certain: bool = False,
@@ -152,7 +154,9 @@ def lower(
         expression: The tree.
         environment: What its names stand for.
         read: The Python expression that reads a variable.
-        parameters: The local names that ``read`` makes use of.
+        present: The Python expression, a bool, that tells whether a variable is there: for ``has(a.b)`` and
+            ``a.?b`` where ``a.b`` is declared and ``a`` is not. Without, every variable is there.
+        parameters: The local names that ``read`` and ``present`` make use of.
         checked: Its types, if it checked without issues and the values of variables will be of their
             declared types. That is the caller's promise: a value of another type gives wrong answers.
         reads_certain: Whether ``read`` never raises.
@@ -165,6 +169,7 @@ def lower(
         environment,
         checked.types if checked is not None else {},
         read=read,
+        present=present,
         reads_certain=reads_certain,
         writer=writer,
     )
@@ -247,6 +252,7 @@ class Program:
             self.expression,
             self.environment,
             read=_read,
+            present=_present,
             parameters=(_VARIABLES,),
             checked=checked,
             reads_certain=checked is not None,
@@ -293,6 +299,10 @@ def conforms(value: Any, declared: Type) -> bool:
 
 def _read(name: str) -> ast.expr:
     return ast.Subscript(load(_VARIABLES), ast.Constant(name), ast.Load())
+
+
+def _present(name: str) -> ast.expr:
+    return compare(ast.Constant(name), ast.In(), load(_VARIABLES))
 
 
 def _compiled(

@@ -7,11 +7,11 @@ its variables named, so nothing needs to be taken apart again to say what the au
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 Place: TypeAlias = tuple[int, int]
 """Start and end of a node in its text, in code points."""
@@ -236,6 +236,59 @@ def children(node: Node) -> Iterator[Node]:  # noqa: C901, PLR0912 — one arm f
             yield from (*node.slots, node.body)
         case Literal() | Ident():
             pass
+
+
+def rewritten(node: Node, change: Callable[[Node], Node]) -> Node:
+    """
+    The tree with *change* applied to every node, from the leaves up.
+
+    What does not change stays the same object. A ``Has`` keeps its field: its operand is what changes.
+    """
+    if isinstance(node, Has):
+        select = node.select
+        return change(_with(node, select=_with(select, operand=rewritten(select.operand, change))))
+    fields = {name: _rewritten_part(getattr(node, name), change) for name in _PARTS[type(node)]}
+    return change(_with(node, **fields))
+
+
+def _rewritten_part(part: Any, change: Callable[[Node], Node]) -> Any:
+    """A field of a node: a node, or a tuple of nodes, of pairs with nodes, of operators."""
+    if isinstance(part, tuple):
+        return tuple(_rewritten_part(each, change) for each in part)
+    return part if part is None or isinstance(part, str) else rewritten(part, change)
+
+
+_N = TypeVar("_N", bound="Node")
+_PARTS: Final[dict[type, tuple[str, ...]]] = {
+    Literal: (),
+    Ident: (),
+    Select: ("operand",),
+    Index: ("operand", "index"),
+    Call: ("target", "arguments"),
+    Unary: ("operand",),
+    Logic: ("operands",),
+    Chain: ("first", "steps"),
+    Conditional: ("test", "then", "otherwise"),
+    ListDisplay: ("elements",),
+    MapDisplay: ("entries",),
+    Message: ("fields",),
+    Macro: ("operand", "bodies"),
+    Bind: ("value", "body"),
+    Block: ("slots", "body"),
+}
+
+
+def _with(node: _N, **fields: Any) -> _N:
+    """*node* with other fields; itself, if they are the same objects."""
+    if all(_same(getattr(node, name), value) for name, value in fields.items()):
+        return node
+    return replace(node, **fields)
+
+
+def _same(old: Any, new: Any) -> bool:
+    if isinstance(old, tuple) and isinstance(new, tuple):
+        return len(old) == len(new) and all(map(_same, old, new))
+    return old is new
 
 
 def walk(node: Node) -> Iterator[Node]:

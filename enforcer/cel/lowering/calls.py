@@ -11,7 +11,6 @@ from enforcer.cel.functions.arithmetic import EXTREMES
 from enforcer.cel.functions.patterns import searcher
 from enforcer.cel.lowering.code import Value, call, compare, method
 from enforcer.cel.registry import CLASSES
-from enforcer.cel.standard import function_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +26,7 @@ def lower_call(to: Lowering, node: Call) -> Value:
     """A call of a function, with a receiver or without."""
     name = names.function_named(to.environment, node, to.scope)
     is_member = name is None and node.target is not None
-    function = function_of(name or node.function, is_member=is_member)
+    function = to.environment.function_code(name or node.function, is_member=is_member)
     if function is None and name not in EXTREMES:
         return to.fail("unbound", f"undeclared reference to '{node.function}'")
     operands = [node.target, *node.arguments] if is_member else list(node.arguments)
@@ -36,6 +35,8 @@ def lower_call(to: Lowering, node: Call) -> Value:
         assert name is not None
         code = ast.Call(to.out.constant(EXTREMES[name]), [each.code for each in arguments], [])
         return to.made(code, None, *arguments, certain=False)
+    if all(overload.function is None for overload in function.overloads):
+        return to.fail("unbound", f"'{node.function}' is declared and has no code")
     inline = _INLINE.get(function.name)
     value = inline(to, arguments) if inline is not None else None
     return value if value is not None else _called(to, function, arguments)

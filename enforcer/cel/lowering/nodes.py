@@ -143,7 +143,8 @@ class Lowering:
         environment: What its names stand for.
         types: Of its nodes, by identity, if it checked and the variables are of their types; else none.
         read: The expression that reads a variable.
-        reads_certain: Whether that never raises.
+        present: The expression that tells whether there is one; without, every variable is.
+        reads_certain: Whether reading never raises.
         writer: Where the code goes.
     """
 
@@ -153,12 +154,14 @@ class Lowering:
         types: dict[int, Type],
         *,
         read: Read,
+        present: Read | None,
         reads_certain: bool,
         writer: Writer,
     ) -> None:
         self.environment = environment
         self.types = types
         self.read = read
+        self.present = present
         self.reads_certain = reads_certain
         self.out = writer
         self.scope: dict[str, Local] = {}
@@ -240,7 +243,7 @@ class Lowering:
     # --- fields and indexes ---------------------------------------------------------------------
 
     def select(self, node: Select) -> Value:
-        found = self.named(node) if not node.optional else None
+        found = self._optional_variable(node) if node.optional else self.named(node)
         if found is not None:
             return found
         operand = self.value(node.operand)
@@ -258,7 +261,27 @@ class Lowering:
             code = call("select", operand.code, name)
         return self.made(code, None, operand, certain=False)
 
+    def _presence(self, node: Select) -> tuple[str, ast.expr] | None:
+        """A declared variable that *node* asks for, and whether it is there."""
+        variable = names.presence_named(self.environment, node, self.scope)
+        if variable is None:
+            return None
+        self.variables.setdefault(variable, None)
+        present = ast.Constant(True) if self.present is None else self.present(variable)
+        return variable, present
+
+    def _optional_variable(self, node: Select) -> Value | None:
+        presence = self._presence(node)
+        if presence is None:
+            return None
+        variable, present = presence
+        some = call("Optional", self.read(variable), ast.Constant(True))
+        return Value(ast.IfExp(present, some, load("NONE")), None, True, 3)
+
     def has(self, node: Has) -> Value:
+        presence = self._presence(node.select)
+        if presence is not None:
+            return Value(presence[1], "bool", True, 2)
         operand = self.value(node.select.operand)
         name = ast.Constant(node.select.name)
         if operand.kind == "map":

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from enforcer.cel import (
     CelCheckError,
     Environment,
+    EvaluationError,
     Expression,
     check,
+    compile_expression,
     parse,
     read_signature,
     read_type,
@@ -18,6 +20,7 @@ from enforcer.cel import (
 )
 from enforcer.cel.limits import ISSUES_MAX
 from enforcer.cel.source import Source
+from enforcer.cel.syntax import Ident, rewritten, walk
 
 ENVIRONMENT = Environment(
     {
@@ -187,3 +190,54 @@ def test_any_tree_has_a_type_or_issues(tree):
     assert checked.types
     for issue in checked.issues:
         assert issue.message
+
+
+FIELDS = Environment({"llm.max_tokens": read_type("int"), "llm.model": read_type("string")})
+
+
+def test_a_dotted_variable_may_be_asked_for():
+    """`has(a.b)` and `a.?b` tell whether the variable `a.b` is there, where `a` is none."""
+    assert type_of("has(llm.max_tokens)", FIELDS) == "bool"
+    assert type_of("llm.?max_tokens.orValue(5)", FIELDS) == "int"
+    assert issues_of("has(llm.nothing)", FIELDS) == [("undeclared", 1, 5)]
+    for text, values, wanted in (
+        ("has(llm.max_tokens) && llm.max_tokens > 5", {"llm.max_tokens": 6}, True),
+        ("has(llm.max_tokens) && llm.max_tokens > 5", {}, False),
+        ("llm.?max_tokens.orValue(5)", {}, 5),
+        ("llm.?max_tokens.orValue(5)", {"llm.max_tokens": 6}, 6),
+    ):
+        expression = parse(text)
+        for checked in (None, check(expression, FIELDS).raise_issues()):
+            assert compile_expression(expression, FIELDS, checked).evaluate(values) == wanted
+
+
+def test_declared_functions_may_have_code():
+    """A declared overload with a Python function is called; one without is an error."""
+    environment = Environment(
+        {"n": read_type("int")},
+        (
+            read_signature("twice(int) -> int", lambda value: 2 * value, is_certain=True),
+            read_signature("int:plus(int) -> int", lambda left, right: left + right),
+            read_signature("later() -> int"),
+        ),
+    )
+    expression = parse("twice(n).plus(1)")
+    for checked in (None, check(expression, environment).raise_issues()):
+        assert compile_expression(expression, environment, checked).evaluate({"n": 3}) == 7
+    with pytest.raises(EvaluationError, match="no code"):
+        compile_expression(parse("later()"), environment).evaluate({})
+    with pytest.raises(EvaluationError, match="no such overload"):
+        compile_expression(parse("twice('a')"), environment).evaluate({})
+
+
+@given(tree=ANY_TREE)
+def test_a_tree_may_be_rewritten(tree):
+    """Without a change the tree is the same object; a change reaches every node but a has's field."""
+    assert rewritten(tree, lambda node: node) is tree
+
+    def renamed(node):
+        return Ident("z") if isinstance(node, Ident) else node
+
+    changed = rewritten(tree, renamed)
+    assert {node.name for node in walk(changed) if isinstance(node, Ident)} <= {"z"}
+    assert sum(1 for _ in walk(changed)) == sum(1 for _ in walk(tree))
