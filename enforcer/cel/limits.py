@@ -28,5 +28,8 @@ LIST_LENGTH_MAX: Final = 1_000_000
 FORMAT_PRECISION_MAX: Final = 1_000
 """The largest precision in ``format``."""
 
+STEPS_MAX: Final = 10_000_000
+"""How many steps macros within macros may make in one evaluation."""
+
 VALUE_DEPTH_MAX: Final = 100
 """How deep a value from outside may nest."""

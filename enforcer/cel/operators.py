@@ -417,6 +417,14 @@ def pairs(value: Any) -> list[tuple[Any, Any]]:
     raise no_overload("comprehension", value)
 
 
+def spend(budget: list[int], range_: Any) -> None:
+    """Take the steps of a macro within a macro off what an evaluation has left."""
+    if range_.__class__ is list or range_.__class__ is dict:
+        budget[0] -= len(range_)
+    if budget[0] < 0:
+        raise EvaluationError("limit", "the expression takes too many steps")
+
+
 def is_zero(value: Any) -> bool:
     """Whether a value is its type's zero: false, 0, empty, null, the epoch."""
     if value is None or value.__class__ in {bool, int, UInt, float, str, bytes, list, dict}:

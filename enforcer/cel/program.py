@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from enforcer.cel import operators
 from enforcer.cel.errors import EvaluationError
 from enforcer.cel.functions.containers import sort_by
+from enforcer.cel.limits import STEPS_MAX
 from enforcer.cel.lowering.code import (
     ERRORS,
     ERRORS_NAME,
@@ -94,7 +95,7 @@ HELPERS: Final[dict[str, Any]] = {
         for name in (
             "add", "contained", "divide", "elements", "equal", "greater", "greater_or_equal", "has",
             "index", "index_optional", "invert", "joined", "less", "less_or_equal", "modulo", "multiply",
-            "negate", "optional_value", "overflow", "pairs", "put", "put_all", "select",
+            "negate", "optional_value", "overflow", "pairs", "put", "put_all", "select", "spend",
             "select_optional", "subtract", "text_in", "truth", "unequal",
         )
     },
@@ -174,6 +175,9 @@ def lower(
         writer=writer,
     )
     value = lowering.value(expression.root)
+    if lowering.budget is not None:
+        steps = ast.List([ast.Constant(STEPS_MAX)], ast.Load())
+        writer.body.insert(0, assign(lowering.budget, steps))
     return Lowered(writer.body, value, writer.functions, writer.globals, tuple(lowering.variables))
 
 

@@ -65,6 +65,8 @@ class _Loop:
         self.certain = operand.certain and operand.kind == "list"
         self.is_map = operand.kind != "list"
         names = [to.out.temporary() for _ in node.variables]
+        if to.loops:
+            operand = self._counted(operand)
         self.range, self.target = self._range(operand, names)
         self.names = names
         self.variables = {
@@ -80,10 +82,21 @@ class _Loop:
         walk = "enumerate" if operand.kind == "list" else "pairs"
         return call(walk, operand.code), ast.Tuple([store(each) for each in names], ast.Store())
 
+    def _counted(self, operand: Value) -> Value:
+        """What a macro within a macro runs over, its steps taken off the budget."""
+        to = self.to
+        to.budget = to.budget or to.out.temporary()
+        operand = to.out.spilled(operand)
+        to.out.emit(expression(call("spend", load(to.budget), operand.code)))
+        self.certain = False
+        return operand
+
     def body(self, node: Node, *, deeper: int = 2) -> tuple[list[ast.stmt], Value]:
         """One of the macro's expressions, in a body of its own."""
+        self.to.loops += 1
         with _scoped(self.to, self.variables), self.to.out.block(deeper) as statements:
             value = self.to.value(node)
+        self.to.loops -= 1
         return statements, value
 
     def condition(self, node: Node) -> tuple[list[ast.stmt], ast.expr, bool]:

@@ -30,7 +30,10 @@ Theory of operation
    would stand deeper than ``BLOCKS_MAX`` blocks becomes a function of its own, which takes the variables
    that it reads. Chains of one precedence stay flat however long.
 
-4. **Only our own names.** A macro's variable is ``t7``; literals are constants.
+4. **Macros within macros are counted.** What one evaluation may spend on them is bounded; a macro alone
+   is bounded by its list.
+
+5. **Only our own names.** A macro's variable is ``t7``; literals are constants.
 
 The same tree gives the same code.
 """
@@ -166,6 +169,8 @@ class Lowering:
         self.out = writer
         self.scope: dict[str, Local] = {}
         self.variables: dict[str, None] = {}
+        self.loops = 0
+        self.budget: str | None = None
 
     # --- what is known --------------------------------------------------------------------------
 

@@ -242,3 +242,32 @@ def test_what_checks_raises_nothing_but_evaluation_errors(tree):
             program.evaluate(with_all)
         except EvaluationError as error:
             assert error.code  # noqa: PT017 — an error is one of two right answers
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "d.exists(VAR, INNER)",
+        "d.all(VAR, !(INNER))",
+        "size(d.map(VAR, INNER)) < 0",
+        "size(d.filter(VAR, INNER)) < 0",
+        "size(d.transformList(i, VAR, INNER)) < 0",
+        "size(d.sortBy(VAR, INNER)) < 0",
+    ],
+)
+def test_macros_within_macros_have_a_budget(template, monkeypatch):
+    """Ten elements twenty deep would take for ever; it ends in an error, soon."""
+    monkeypatch.setattr("enforcer.cel.program.STEPS_MAX", 5_000)
+    text = nested(template, 20, "d[0] == 1")
+    program = compile_expression(parse(text), ENVIRONMENT)
+    with pytest.raises(EvaluationError) as caught:
+        program.evaluate({"d": list(range(10))})
+    assert caught.value.code == "limit"
+
+
+def test_the_budget_is_one_evaluations():
+    """What one evaluation has spent, the next does not miss; macros in a row are not counted."""
+    text = "lists.range(3000).map(x, x).all(x, lists.range(3000).exists(y, y == x))"
+    program = compile_expression(parse(text), ENVIRONMENT)
+    assert program.evaluate({}) is True
+    assert program.evaluate({}) is True

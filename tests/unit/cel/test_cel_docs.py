@@ -14,6 +14,7 @@ from enforcer.cel.limits import (
     LIST_LENGTH_MAX,
     NODES_MAX,
     PARENTHESES_MAX,
+    STEPS_MAX,
     TEXT_CHARACTERS_MAX,
     TEXT_LENGTH_MAX,
 )
@@ -56,6 +57,7 @@ def test_the_python_example_runs():
         NODES_MAX,
         LIST_LENGTH_MAX,
         FORMAT_PRECISION_MAX,
+        STEPS_MAX,
     ],
 )
 def test_the_bounds_are_those_of_the_code(bound):
