@@ -91,7 +91,13 @@ async def read_topics(broker: KafkaBroker, prefix: str) -> Topics:
     )
 
 
-def check(topics: Topics, versions: Mapping[str, int], *, poison: int = 0) -> Findings:
+def check(
+    topics: Topics,
+    versions: Mapping[str, int],
+    *,
+    poison: int = 0,
+    tables: Mapping[int, Mapping[str, bytes]] | None = None,
+) -> Findings:
     """
     Check a whole run.
 
@@ -99,11 +105,13 @@ def check(topics: Topics, versions: Mapping[str, int], *, poison: int = 0) -> Fi
         topics: What it left.
         versions: Which revision of the policies each set digest is.
         poison: How many requests are expected to be denied ``internal_error``.
+        tables: Rows of a worker's tables, by partition; without them the changelogs' newest rows are checked.
     """
     found = Findings()
     _check_chain(topics, found)
     for partition in topics.requests:
-        _Partition(partition, topics, versions, found).check()
+        rows = tables[partition] if tables is not None else _newest_rows(topics, partition)
+        _Partition(partition, topics, versions, found).check(rows)
     if found.internal_errors != poison:
         found.problem("internal_error", found.internal_errors)
     return found
@@ -119,6 +127,13 @@ def _check_chain(topics: Topics, found: Findings) -> None:
             found.problem(f"chain {finding.kind}", finding)
 
 
+def _newest_rows(topics: Topics, partition: int) -> dict[str, bytes]:
+    """Of each key the last value, tombstones left out."""
+    records = [*topics.state[partition], *topics.calls[partition]]
+    rows = {(record.key or b"").decode(): record.value for record in records}
+    return {key: value for key, value in rows.items() if value is not None}
+
+
 class _Partition:
     """One partition: its ledger against its inputs."""
 
@@ -132,13 +147,13 @@ class _Partition:
         self.entries = [events.decode_audit(r.value or b"") for r in topics.audit[partition]]
         self.books = _Books()
 
-    def check(self) -> None:
+    def check(self, rows: Mapping[str, bytes]) -> None:
         """Everything that can be said of one partition."""
         ledger = self._ledger()
         self._check_told(ledger)
         self._check_settlements()
         self._replay(ledger)
-        self._check_rows()
+        self._check_rows(rows)
         self._check_policies()
 
     def _ledger(self) -> dict[int, tuple[events.Decision, bytes]]:
@@ -310,17 +325,11 @@ class _Partition:
             return "budget_exceeded", cost
         return ("modify" if request.llm.max_tokens == CAPPED else "allow"), cost
 
-    def _check_rows(self) -> None:
-        """Rows as the changelogs have them, against the books."""
-        rows: dict[str, Any] = {}
-        for records in (self.topics.state[self.partition], self.topics.calls[self.partition]):
-            for record in records:
-                rows[(record.key or b"").decode()] = record.value
+    def _check_rows(self, rows: Mapping[str, bytes]) -> None:
+        """Stored rows against the books."""
         budgets: dict[tuple[str, str, str], tuple[int, int]] = {}
         calls: dict[tuple[str, str], tuple[str, int]] = {}
         for key, value in rows.items():
-            if value is None:
-                continue
             parts = key.split("/")
             if key.startswith("b/"):
                 row = events.decode_budget_row(value)

@@ -106,6 +106,8 @@ class Traffic:
     seed: int = 1
     poison: tuple[str, ...] = ()
     """Texts of which each stands in one request more."""
+    name: str = "r"
+    """How ids of calls begin."""
     sent: dict[str, int] = field(default_factory=dict)
     """How many records of each kind were given out."""
 
@@ -126,7 +128,7 @@ class Traffic:
             yield self._send("request", request)
             if number in poisoned:
                 bad = self._request(rng, number)
-                bad.id, bad.llm.prompt = f"p{number}", self.poison[poisoned[number]]
+                bad.id, bad.llm.prompt = f"p{self.name}{number}", self.poison[poisoned[number]]
                 yield self._send("poison", bad)
         for number in sorted(later):
             yield from later[number]
@@ -134,7 +136,7 @@ class Traffic:
     def _request(self, rng: random.Random, number: int) -> events.Request:
         text = " ".join(f"word{rng.randrange(4 * WORDS)}." for _ in range(3))
         return events.Request(
-            f"r{number}",
+            f"{self.name}{number}",
             TENANT,
             user=events.User(f"u{rng.randrange(1000)}"),
             team=events.Team(f"t{rng.randrange(TEAMS)}"),
@@ -181,7 +183,7 @@ class Traffic:
             yield at, self._made("invalid", Send("requests", b"acme/t1", value))
         elif draw < 0.06:
             request = self._request(rng, number)
-            request.id = f"m{number}"
+            request.id = f"m{self.name}{number}"
             value = events.encode_request(request)
             yield at, self._made("misrouted", Send("requests", b"somebody", value, number % 3))
 

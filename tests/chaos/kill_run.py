@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ if str(TESTS) not in sys.path:
     sys.path.insert(0, str(TESTS))
 
 from enforcement_check import Findings, check, read_topics  # noqa: E402 — the path comes first
+from enforcement_fleet import Fleet  # noqa: E402 — as above
 from enforcement_world import (  # noqa: E402 — as above
     Traffic,
     apply_policies,
@@ -53,65 +54,6 @@ FIGURES = (
     "overspent_usd_nano",
     "longest_gap_ms",
 )
-
-
-@dataclass(slots=True)
-class Fleet:
-    """Worker processes, each started again when it ends, as a supervisor would."""
-
-    options: dict[str, Any]
-    directory: Path
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    exits: list[tuple[str, int]] = field(default_factory=list)
-    held: set[str] = field(default_factory=set)
-    """Those that are not to be started again yet."""
-
-    def start(self, name: str) -> None:
-        """Start the worker *name* on its own state directory."""
-        options = {**self.options, "name": name, "state_dir": str(self.directory / name)}
-        self.ready_file(name).unlink(missing_ok=True)
-        command = [sys.executable, str(TESTS / "enforcement_worker.py"), json.dumps(options)]
-        with (self.directory / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log)
-
-    def ready_file(self, name: str) -> Path:
-        """Where the process of *name* says that it decides."""
-        return self.directory / name / "ready"
-
-    async def keep(self) -> None:
-        """Start what has ended; until cancelled."""
-        while True:
-            for name, process in list(self.processes.items()):
-                code = process.poll()
-                if code is not None and name not in self.held:
-                    self.exits.append((name, code))
-                    self.start(name)
-            await asyncio.sleep(0.05)
-
-    def signal(self, name: str, number: signal.Signals) -> None:
-        """Send a signal to the process of *name*, if it runs."""
-        with contextlib.suppress(ProcessLookupError):
-            self.processes[name].send_signal(number)
-
-    async def end(self) -> list[int]:
-        """Stop all by SIGTERM; the codes with which they ended."""
-        for process in self.processes.values():
-            process.send_signal(signal.SIGTERM)
-        codes = []
-        for process in self.processes.values():
-            try:
-                codes.append(await asyncio.to_thread(process.wait, 30))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                codes.append(await asyncio.to_thread(process.wait))
-        return codes
-
-    def kill(self) -> None:
-        """Whatever happened, leave nothing behind."""
-        for process in self.processes.values():
-            if process.poll() is None:
-                process.kill()
-                process.wait()
 
 
 class Faults:
