@@ -9,6 +9,7 @@ The SDK: a gateway asks for a verdict, waits for it up to a deadline, acts on it
 """
 
 from enforcer.client.gateway import Gateway
+from enforcer.client.guard import guard
 from enforcer.client.outcome import Outcome, Stats
 
-__all__ = ["Gateway", "Outcome", "Stats"]
+__all__ = ["Gateway", "Outcome", "Stats", "guard"]

@@ -1,5 +1,5 @@
 """
-Facts about a text that policies rest on: tokens, cost, personal data; and its redaction.
+Facts about a text that policies rest on: tokens, cost, personal data, secrets, injection; redaction.
 
 Pure: no clock, no I/O but the packaged data at first use. What is not known says so: an estimate
 has a bound, an unknown price is None, a text too large to read raises ``DetectError``.
@@ -7,12 +7,21 @@ has a bound, an unknown price is None, a text too large to read raises ``DetectE
 
 from __future__ import annotations
 
-from enforcer.detect import facts, pii, pricing, tokens
+from enforcer.detect import charges, combined, facts, injection, pii, pricing, secrets, tokens
 from enforcer.detect.cache import FactCache
 from enforcer.detect.digest import DATA_DIGEST
 from enforcer.detect.errors import DetectError
 from enforcer.detect.facts import RequestFacts
-from enforcer.detect.redaction import Splice, apply_splices, label_of, redact, redact_by
+from enforcer.detect.pseudonyms import Pseudonyms
+from enforcer.detect.redaction import (
+    RedactionKeys,
+    Splice,
+    apply_splices,
+    label_of,
+    redact,
+    redact_by,
+)
+from enforcer.detect.stream import StreamRedactor
 from enforcer.detect.text import prompt, text_parts
 from enforcer.detect.tokens import warm
 from enforcer.detect.usage import NormalUsage, normal_usage
@@ -22,10 +31,16 @@ __all__ = [
     "DetectError",
     "FactCache",
     "NormalUsage",
+    "Pseudonyms",
+    "RedactionKeys",
     "RequestFacts",
     "Splice",
+    "StreamRedactor",
     "apply_splices",
+    "charges",
+    "combined",
     "facts",
+    "injection",
     "label_of",
     "normal_usage",
     "pii",
@@ -33,6 +48,7 @@ __all__ = [
     "prompt",
     "redact",
     "redact_by",
+    "secrets",
     "text_parts",
     "tokens",
     "warm",

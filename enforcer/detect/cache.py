@@ -35,13 +35,17 @@ class CachedFacts:
     Attributes:
         tokens: By (vocabulary, chat template); the template is empty for a text alone.
         pii: Findings by kind, by the kinds that were looked for.
+        secrets: Findings by kind, of all kinds; None: not looked for yet.
+        injection: Score and signals, by origin; those of a whole conversation under "".
     """
 
-    __slots__ = ("pii", "tokens")
+    __slots__ = ("injection", "pii", "secrets", "tokens")
 
     def __init__(self) -> None:
         self.tokens: dict[tuple[str, str], int] = {}
         self.pii: dict[frozenset[str], dict[str, int]] = {}
+        self.secrets: dict[str, int] | None = None
+        self.injection: dict[str, tuple[float, tuple[str, ...]]] = {}
 
 
 class Conversation(NamedTuple):
@@ -141,11 +145,16 @@ def _serialised(messages: Sequence[Message]) -> tuple[list[str], list[str]]:
     shapes: list[str] = []
     for message in messages:
         content = message.content
-        if type(content) is str and message.name is None and not message.tool_calls:
+        if (
+            type(content) is str
+            and message.name is None
+            and message.origin is None
+            and not message.tool_calls
+        ):
             bodies.append(message.role + content)
             shapes.append(f"{len(message.role)},{len(content)}")
             continue
-        pieces = [message.role, message.name or ""]
+        pieces = [message.role, message.name or "", message.origin or ""]
         pieces += [content] if isinstance(content, str) else [part.text or "" for part in content]
         calls = [piece for call in message.tool_calls for piece in (call.name, call.arguments)]
         bodies.append("".join(pieces + calls))

@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from hashlib import sha256
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from inspect import getsource
-
-from enforcer.detect import charges, chat, media, pricing, recogniser, scanning, vocabulary
-from enforcer.detect.pii import (
-    accounts,
-    network,
-    numbers,
-    people,
-    phones,
-    scanner,
-    words,
-)
+from pkgutil import walk_packages
 
 # The packages that bring data: vocabularies, prices, numbering plans, and the matcher itself.
 _PACKAGES = ("splintr-rs", "genai-prices", "phonenumbers", "google-re2", "python-stdnum")
-_MODULES = (
-    accounts,
-    charges,
-    chat,
-    media,
-    network,
-    numbers,
-    people,
-    phones,
-    pricing,
-    recogniser,
-    scanner,
-    scanning,
-    vocabulary,
-    words,
-)
+# Modules that say nothing about a fact: the cache changes none, and this one.
+_NOT_RULES = frozenset({"enforcer.detect.digest", "enforcer.detect.cache"})
 
 
 def _data_digest() -> str:
@@ -45,11 +23,17 @@ def _data_digest() -> str:
         except PackageNotFoundError:
             found = "absent"
         digest.update(f"{package}={found}\n".encode())
-    for module in _MODULES:
-        digest.update(
-            f"{module.__name__}={sha256(getsource(module).encode()).hexdigest()}\n".encode()
-        )
+    for name in _rules():
+        source = sha256(getsource(import_module(name)).encode()).hexdigest()
+        digest.update(f"{name}={source}\n".encode())
     return digest.hexdigest()
+
+
+def _rules() -> list[str]:
+    """The names of all modules of the detectors, in order, whichever of them were imported so far."""
+    package = sys.modules["enforcer.detect"]
+    found = walk_packages(package.__path__, "enforcer.detect.")
+    return sorted(each.name for each in found if each.name not in _NOT_RULES)
 
 
 DATA_DIGEST = _data_digest()

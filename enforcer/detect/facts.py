@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from enforcer.detect import chat, pii, pricing
+from enforcer.detect import chat, injection, pii, pricing, secrets
+from enforcer.detect.scanning import CONFIDENCE_DEFAULT
 from enforcer.detect.text import message_texts, prompt, text_parts
-from enforcer.detect.tokens import TokenCount, ordinary_tokens, request_count
+from enforcer.detect.tokens import (
+    TokenCount,
+    ordinary_tokens,
+    request_count,
+    request_exceeds,
+)
 from enforcer.detect.vocabulary import vocabulary_of
 from enforcer.events import Facts
 
@@ -14,13 +20,14 @@ if TYPE_CHECKING:
     from datetime import date
 
     from enforcer.detect.cache import CachedFacts, Conversation, FactCache
-    from enforcer.events import Request
+    from enforcer.events import Message, Request
 
 ASSUMED_OUTPUT_TOKENS = 4096
 # A shorter text is counted in less time than its digest takes.
 CACHED_CHARACTERS_MIN = 192
 _NANO = 1_000_000_000
 _UNSET = object()
+_Judged = tuple[float, tuple[str, ...]]
 
 
 class RequestFacts:
@@ -42,12 +49,14 @@ class RequestFacts:
         "_conversation",
         "_cost",
         "_day",
+        "_injection",
         "_kinds",
         "_parts",
         "_pii",
         "_prompt",
         "_rates",
         "_request",
+        "_secrets",
         "_texts",
         "_tokens",
         "assumed_output_tokens",
@@ -71,6 +80,8 @@ class RequestFacts:
         self._prompt: str | None = None
         self._tokens: TokenCount | None = None
         self._pii: dict[str, int] | None = None
+        self._secrets: dict[str, int] | None = None
+        self._injection: injection.Judgement | None = None
         self._parts: list[tuple[str, str]] | None = None
         self._texts: dict[str, CachedFacts] = {}
         self._conversation: Conversation | None = None
@@ -153,6 +164,48 @@ class RequestFacts:
         """``pii.count``: findings of all kinds."""
         return sum(self.pii_counts.values())
 
+    def pii_at(self, confidence: float) -> dict[str, int]:
+        """``pii.at(0.3)``: findings by kind from another confidence on, all kinds, over all texts."""
+        kinds = frozenset(pii.KINDS)
+        totals: dict[str, int] = {}
+        for _, text in self.text_parts:
+            for kind, count in pii.counts(text, kinds, at=confidence).items():
+                totals[kind] = totals.get(kind, 0) + count
+        return totals
+
+    @property
+    def secrets_counts(self) -> dict[str, int]:
+        """``secrets.counts``: secrets by kind over all texts; kinds without any are left out."""
+        if self._secrets is None:
+            self._secrets = self._count_secrets()
+        return self._secrets
+
+    @property
+    def secrets_types(self) -> list[str]:
+        """``secrets.types``: the kinds of secrets found, sorted."""
+        return sorted(self.secrets_counts)
+
+    @property
+    def secrets_count(self) -> int:
+        """``secrets.count``: secrets of all kinds."""
+        return sum(self.secrets_counts.values())
+
+    @property
+    def injection_score(self) -> float:
+        """``injection.score``: 0 to 1, the highest of all texts that nobody of the house wrote."""
+        return self._judgement().score
+
+    @property
+    def injection_signals(self) -> list[str]:
+        """``injection.signals``: the names of all signals in those texts, sorted."""
+        return list(self._judgement().signals)
+
+    def input_tokens_exceed(self, limit: int) -> bool:
+        """``llm.input_tokens > limit``, tokenizing no more than the answer needs."""
+        if self._tokens is None and self._cache is None:
+            return request_exceeds(self._request, limit)
+        return self.input_tokens > limit
+
     def counted(self) -> Facts:
         """The facts that were computed, for the decision; what no rule asked for is absent."""
         facts = Facts()
@@ -201,6 +254,60 @@ class RequestFacts:
                 totals[kind] = totals.get(kind, 0) + count
         return totals
 
+    def _count_secrets(self) -> dict[str, int]:
+        llm = self._request.llm
+        if self._cache is None:
+            return self._secrets_of_all([text for _, text in self.text_parts], {})
+        known, before, whole = self._beginning(self._cache)
+        counts = None if before is None else before.secrets
+        new = llm.messages if counts is None else llm.messages[known:]
+        texts = [text for message in new for text in message_texts(message)]
+        totals = whole.secrets = self._secrets_of_all(texts, counts or {})
+        return self._secrets_of_all([llm.prompt], totals) if llm.prompt else dict(totals)
+
+    def _secrets_of_all(self, texts: list[str], before: dict[str, int]) -> dict[str, int]:
+        totals = dict(before)
+        for text in texts:
+            known = self._known_text(text)
+            counts = None if known is None else known.secrets
+            if counts is None:
+                counts = _secrets_of(text)
+                if known is not None:
+                    known.secrets = counts
+            for kind, count in counts.items():
+                totals[kind] = totals.get(kind, 0) + count
+        return totals
+
+    def _judgement(self) -> injection.Judgement:
+        if self._injection is None:
+            llm = self._request.llm
+            known, before, whole = 0, None, None
+            if self._cache is not None:
+                known, before, whole = self._beginning(self._cache)
+            judged = None if before is None else before.injection.get("")
+            messages = llm.messages if judged is None else llm.messages[known:]
+            judged = self._judged_all(_foreign_texts(messages), judged or (0.0, ()))
+            if whole is not None:
+                whole.injection[""] = judged
+            if llm.prompt:
+                judged = self._judged_all([(llm.prompt, "user")], judged)
+            self._injection = injection.Judgement(*judged)
+        return self._injection
+
+    def _judged_all(self, texts: list[tuple[str, str]], before: _Judged) -> _Judged:
+        score, signals = before[0], set(before[1])
+        for text, origin in texts:
+            known = self._known_text(text)
+            found = None if known is None else known.injection.get(origin)
+            if found is None:
+                judgement = injection.judge(text, origin)
+                found = (judgement.score, judgement.signals)
+                if known is not None:
+                    known.injection[origin] = found
+            score = max(score, found[0])
+            signals.update(found[1])
+        return score, tuple(sorted(signals))
+
     def _beginning(self, cache: FactCache) -> Conversation:
         """What is known of the messages, looked up once however many facts are asked for."""
         if self._conversation is None:
@@ -239,3 +346,37 @@ class RequestFacts:
         if counts is None:
             counts = known.pii[self._kinds] = pii.counts(text, self._kinds)
         return counts
+
+
+def _secrets_of(text: str) -> dict[str, int]:
+    """Secrets by kind; one that was truncated before anything was found counts as found."""
+    found = secrets.scan(text, at=CONFIDENCE_DEFAULT)
+    counts: dict[str, int] = {}
+    for finding in found:
+        counts[finding.kind] = counts.get(finding.kind, 0) + 1
+    for kind in found.truncated:
+        counts.setdefault(kind, 1)
+    return counts
+
+
+# Who writes these speaks for the tenant: orders to the model are their business.
+_OWN_ROLES = frozenset({"system", "developer"})
+
+
+def _foreign_texts(messages: list[Message]) -> list[tuple[str, str]]:
+    """(text, origin) of what nobody of the house wrote."""
+    texts: list[tuple[str, str]] = []
+    for message in messages:
+        origin = _origin(message)
+        if origin is not None:
+            texts += [(text, origin) for text in message_texts(message)]
+    return texts
+
+
+def _origin(message: Message) -> str | None:
+    """Where a message's text comes from: as it says, else by its role; None for the house's own."""
+    if message.origin in injection.ORIGINS:
+        return message.origin
+    if message.role in _OWN_ROLES:
+        return None
+    return "tool" if message.role in {"tool", "function"} else "user"

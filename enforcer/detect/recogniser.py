@@ -8,6 +8,7 @@ number, and counts as a boundary: digits beside Chinese or Arabic letters are fo
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -30,6 +31,14 @@ class Candidate(NamedTuple):
     end: int
     confidence: float
     reason: str
+
+
+class TooManyPlacesError(Exception):
+    """
+    There is more to look at than a scan may: the kind is truncated, and the text counts as holding it.
+
+    Raised by recognisers whose work at a place is dear and whose places can be many.
+    """
 
 
 class Family(Protocol):
@@ -84,9 +93,22 @@ def options() -> re2.Options:
     return made
 
 
+_BYTE_ESCAPE = re.compile(rb"\\x([89a-f][0-9a-f])")
+
+
+def utf8(source: bytes) -> bytes:
+    """
+    A pattern with its escaped bytes above 0x7F as those bytes.
+
+    Sources are raw literals, in which a letter beyond ASCII is written as the bytes of its UTF-8
+    (a bytes literal takes no other); RE2 would read each escape as a code point of its own.
+    """
+    return _BYTE_ESCAPE.sub(lambda match: bytes([int(match.group(1), 16)]), source)
+
+
 def pattern(source: bytes) -> re2._Regexp:
     """A compiled RE2 pattern over bytes of UTF-8."""
-    return re2.compile(source, options())
+    return re2.compile(utf8(source), options())
 
 
 def word_before(data: bytes, start: int) -> bool:
@@ -117,7 +139,7 @@ class Words:
     def __init__(self, *patterns: bytes, whole: bool = False) -> None:
         made = re2.Set.FullMatchSet(options()) if whole else re2.Set.SearchSet(options())
         for source in patterns:
-            made.Add(b"(?i)" + source)
+            made.Add(b"(?i)" + utf8(source))
         made.Compile()
         self._match: Callable[[bytes], list[int] | None] = made.Match
 

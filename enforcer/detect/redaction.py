@@ -11,13 +11,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from enforcer.detect import pii
+from enforcer.detect import combined, pii
+from enforcer.detect.errors import DetectError
+from enforcer.detect.pseudonyms import Pseudonyms, hashed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-Style = Literal["label", "remove"]
+Style = Literal["label", "remove", "mask", "hash", "pseudonym"]
 
+STRICTNESS: dict[str, int] = {"remove": 5, "label": 4, "hash": 3, "pseudonym": 2, "mask": 1}
+"""Where several styles are asked for one place, the highest stands."""
+MASK_CHARACTERS_MAX = 8
 # Each round takes at least one more character away; a text that still holds a finding after
 # this many is adversarial and is replaced whole.
 _ROUNDS_MAX = 6
@@ -29,12 +34,29 @@ class Splice:
     Replace the code points from *start* up to *end* by *text*.
 
     The splices of one text are sorted and disjoint, and are applied from the end, so that none
-    moves another.
+    moves another. A splice never holds what it replaces.
     """
 
     start: int
     end: int
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RedactionKeys:
+    """
+    What the styles ``hash`` and ``pseudonym`` need; kept outside of every record.
+
+    Attributes:
+        hash_key: 16 bytes at least.
+        pseudonyms: Of the conversation that the text is part of.
+    """
+
+    hash_key: bytes | None = None
+    pseudonyms: Pseudonyms | None = None
+
+
+NO_KEYS = RedactionKeys()
 
 
 def label_of(kind: str) -> str:
@@ -49,22 +71,28 @@ def redact(
     *,
     at: float = pii.CONFIDENCE_DEFAULT,
     scan_bytes_max: int = pii.SCAN_BYTES_MAX,
+    keys: RedactionKeys = NO_KEYS,
 ) -> list[Splice]:
     """
     The splices that redact a text; none where it holds nothing of the asked kinds.
 
     Args:
         text: The text as it came.
-        kinds: Kinds of personal data to redact.
-        style: ``label`` puts the kind's name in place; ``remove`` puts nothing.
+        kinds: Kinds of personal data and of secrets to redact.
+        style: ``label`` puts the kind's name in place, ``remove`` nothing, ``mask`` at most eight
+            asterisks, ``hash`` a keyed hash, ``pseudonym`` what the key's holder can undo.
         at: Findings below this confidence stay.
         scan_bytes_max: As for ``pii.scan``.
+        keys: For the styles that need one.
 
     Returns: Sorted, disjoint splices; one over the whole text, if findings of a kind were too
         many to be listed or if redaction does not come to rest.
-    Raises: DetectError, as ``pii.scan``: nothing is redacted that was not read.
+    Raises: DetectError, as ``pii.scan``: nothing is redacted that was not read; and ``no_key``, if the
+        style needs a key that is not there.
     """
-    return redact_by(text, dict.fromkeys(kinds, style), at=at, scan_bytes_max=scan_bytes_max)
+    return redact_by(
+        text, dict.fromkeys(kinds, style), at=at, scan_bytes_max=scan_bytes_max, keys=keys
+    )
 
 
 def redact_by(
@@ -73,24 +101,27 @@ def redact_by(
     *,
     at: float = pii.CONFIDENCE_DEFAULT,
     scan_bytes_max: int = pii.SCAN_BYTES_MAX,
+    keys: RedactionKeys = NO_KEYS,
 ) -> list[Splice]:
-    """As ``redact``, each kind in its own style; where kinds overlap, ``remove`` is the stricter."""
+    """As ``redact``, each kind in its own style; where kinds overlap, the stricter style stands."""
     asked = frozenset(styles)
-    findings = pii.scan(text, asked, at=at, scan_bytes_max=scan_bytes_max)
+    findings = combined.scan(text, asked, at=at, scan_bytes_max=scan_bytes_max)
+    if findings.truncated:
+        return _whole(text, min(findings.truncated), styles)
     if not findings:
         return []
-    if findings.truncated:
-        return [Splice(0, len(text), _replacement(min(findings.truncated), styles))]
     ranges = [(f.start, f.end, f.kind) for f in findings]
     for _ in range(_ROUNDS_MAX):
-        splices = _merged(ranges, styles)
+        splices = _merged(text, ranges, styles, keys)
         left = apply_splices(text, splices)
         # Labels make a text longer, so the second scan must not be the one that errs.
-        again = pii.scan(left, asked, at=at, scan_bytes_max=scan_bytes_max + 4 * len(left))
+        again = combined.scan(left, asked, at=at, scan_bytes_max=scan_bytes_max + 4 * len(left))
+        if again.truncated:
+            break
         if not again:
             return splices
         ranges += [(*_original_range(f.start, f.end, splices), f.kind) for f in again]
-    return [Splice(0, len(text), _replacement(findings[0].kind, styles))]
+    return _whole(text, findings[0].kind, styles)
 
 
 def apply_splices(text: str, splices: Sequence[Splice]) -> str:
@@ -104,22 +135,48 @@ def apply_splices(text: str, splices: Sequence[Splice]) -> str:
     return "".join(pieces)
 
 
-def _replacement(kind: str, styles: Mapping[str, Style]) -> str:
-    return "" if styles[kind] == "remove" else label_of(kind)
+def _whole(text: str, kind: str, styles: Mapping[str, Style]) -> list[Splice]:
+    """The text replaced as a whole: what it holds was not listed, so that no hash of it is of use."""
+    if not text:
+        return []
+    return [Splice(0, len(text), "" if styles[kind] == "remove" else label_of(kind))]
 
 
-def _merged(ranges: list[tuple[int, int, str]], styles: Mapping[str, Style]) -> list[Splice]:
-    """One splice for each run of overlapping ranges: empty if one of its kinds is to be removed."""
-    splices: list[Splice] = []
+def replacement(kind: str, style: str, value: str, keys: RedactionKeys) -> str:
+    """
+    What stands in place of a value.
+
+    Raises: DetectError ``no_key``, if the style needs a key that is not there.
+    """
+    if style == "remove":
+        return ""
+    if style == "label":
+        return label_of(kind)
+    if style == "mask":
+        return "*" * min(len(value), MASK_CHARACTERS_MAX)
+    if style == "hash" and keys.hash_key is not None:
+        return hashed(keys.hash_key, kind, value)
+    if style == "pseudonym" and keys.pseudonyms is not None:
+        return keys.pseudonyms.of(kind, value)
+    raise DetectError(f"the style `{style}` needs a key, and none is configured", code="no_key")
+
+
+def _merged(
+    text: str, ranges: list[tuple[int, int, str]], styles: Mapping[str, Style], keys: RedactionKeys
+) -> list[Splice]:
+    """One splice for each run of overlapping ranges, in the strictest of their styles."""
+    runs: list[tuple[int, int, str]] = []
     for start, end, kind in sorted(ranges):
-        replacement = _replacement(kind, styles)
-        if splices and start < splices[-1].end:
-            last = splices[-1]
-            kept = last.text if replacement else ""
-            splices[-1] = Splice(last.start, max(last.end, end), kept)
+        if runs and start < runs[-1][1]:
+            first, last, before = runs[-1]
+            stricter = STRICTNESS[styles[kind]] > STRICTNESS[styles[before]]
+            runs[-1] = (first, max(last, end), kind if stricter else before)
         else:
-            splices.append(Splice(start, end, replacement))
-    return splices
+            runs.append((start, end, kind))
+    return [
+        Splice(start, end, replacement(kind, styles[kind], text[start:end], keys))
+        for start, end, kind in runs
+    ]
 
 
 def _original_range(start: int, end: int, splices: Sequence[Splice]) -> tuple[int, int]:

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import re2
 
 from enforcer.detect.errors import DetectError
-from enforcer.detect.recogniser import Candidate, Family, Recogniser, options
+from enforcer.detect.recogniser import (
+    Candidate,
+    Family,
+    Recogniser,
+    TooManyPlacesError,
+    options,
+    utf8,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -134,12 +141,12 @@ class Registry:
                 families.setdefault(recogniser.family, []).append(recogniser)
                 continue
             for source in recogniser.patterns:
-                matcher.Add(source)
+                matcher.Add(utf8(source))
                 owners.append(recogniser)
         for family, members in families.items():
             group = _Group(family, tuple(members))
             for source in family.patterns(group.members):
-                matcher.Add(source)
+                matcher.Add(utf8(source))
                 owners.append(group)
         matcher.Add(b"")
         owners.append(None)
@@ -163,15 +170,7 @@ def _exact(data: bytes, text: str, hit: set[Recogniser | _Group | None], at: flo
         if isinstance(owner, _Group):
             _group_findings(owner, data, at, found, truncated)
             continue
-        count = 0
-        for candidate in owner.find(data):
-            if candidate.confidence < at:
-                continue
-            if count == FINDINGS_MAX:
-                truncated.add(owner.kind)
-                break
-            found.append((owner, candidate))
-            count += 1
+        _own_findings(owner, data, at, found, truncated)
     if not found:
         return Findings(None, frozenset(truncated)) if truncated else Findings()
     detectors = {recogniser.detector for recogniser, _ in found}
@@ -184,6 +183,27 @@ def _exact(data: bytes, text: str, hit: set[Recogniser | _Group | None], at: flo
         together += _as_findings(_resolved(own), data, text)
     together.sort(key=lambda finding: (finding.start, finding.end, finding.kind))
     return Findings(together, frozenset(truncated))
+
+
+def _own_findings(
+    owner: Recogniser,
+    data: bytes,
+    at: float,
+    found: list[tuple[Recogniser, Candidate]],
+    truncated: set[str],
+) -> None:
+    count = 0
+    try:
+        for candidate in owner.find(data):
+            if candidate.confidence < at:
+                continue
+            if count == FINDINGS_MAX:
+                truncated.add(owner.kind)
+                break
+            found.append((owner, candidate))
+            count += 1
+    except TooManyPlacesError:
+        truncated.add(owner.kind)
 
 
 def _group_findings(

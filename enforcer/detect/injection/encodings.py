@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _BASE64 = pattern(rb"[A-Za-z0-9+/_\-]{20,}={0,2}")
 _HEX = pattern(rb"(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[ ,:]?){14,}")
-_ESCAPES = pattern(rb"\\u\{?[0-9A-Fa-f]{2,5}\}?|\\x[0-9A-Fa-f]{2}|\\[0-7]{3}")
 _DECIMALS = pattern(rb"(?:\b(?:3[2-9]|[4-9]\d|1[01]\d|12[0-6])[ ,]{1,2}){14,}")
 _BINARY = pattern(rb"(?:[01]{8} ?){10,}")
 _PRINTABLE_PERMILLE_MIN = 900
@@ -63,18 +62,15 @@ def _hex_runs(data: bytes) -> Iterator[str]:
             yield said
 
 
-def _escapes(data: bytes) -> str:
-    pieces: list[str] = []
-    at = 0
-    for match in _ESCAPES.finditer(data):
-        pieces.append(data[at : match.start()].decode("utf-8", "replace"))
-        digits = match.group(0)[1:]
-        octal = digits[:1] not in b"ux"
-        point = int(digits, 8) if octal else int(digits[1:].strip(b"{}"), 16)
-        pieces.append(chr(point) if point < 0xD800 or 0xDFFF < point < 0x110000 else " ")
-        at = match.end()
-    pieces.append(data[at:].decode("utf-8", "replace"))
-    return "".join(pieces)
+def _escapes(text: str) -> str:
+    """A text with its backslash escapes read, as C and Python read them; what is none stays."""
+    braces = text.replace("\\u{", "\\u00").replace("}", " ") if "\\u{" in text else text
+    raw = braces.encode("ascii", "backslashreplace")
+    try:
+        read = raw.decode("unicode_escape")
+    except UnicodeDecodeError:
+        read = raw.decode("unicode_escape", "replace")
+    return read.encode("utf-8", "replace").decode()
 
 
 def _as_text(decoded: bytes) -> str:
@@ -121,7 +117,7 @@ _READERS: tuple[tuple[str, bytes, _Reader], ...] = (
     (
         "escapes",
         rb"\\u\{?[0-9A-Fa-f]{2,5}|\\x[0-9A-Fa-f]{2}|\\[0-7]{3}",
-        lambda _, data: _escapes(data),
+        lambda text, _: _escapes(text),
     ),
     ("rot13", ROT13_WORDS.encode(), lambda text, _: codecs.encode(text, "rot13")),
     ("reversed", REVERSED_WORDS.encode(), lambda text, _: text[::-1]),

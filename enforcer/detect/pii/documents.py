@@ -53,7 +53,7 @@ _BANK = pattern(
 _SORT_CODE = pattern(rb"(?i)sort ?code" + _BETWEEN + rb"((?-i:\d{2}[\- ]\d{2}[\- ]\d{2}|\d{6}))")
 
 _COORDINATES = pattern(
-    rb"[+\-]?\d{1,2}\.\d{4,15}\xc2?\xb0?[ ]?[NS]?\s{0,2}[,;/ ]\s{0,2}[+\-]?\d{1,3}\.\d{4,15}(?:\xc2\xb0)?(?:[ ]?[EW]\b)?"
+    rb"[+\-]?\d{1,2}\.\d{4,15}(?:\xc2\xb0)?[ ]?[NS]?\s{0,2}[,;/ ]\s{0,2}[+\-]?\d{1,3}\.\d{4,15}(?:\xc2\xb0)?(?:[ ]?[EW]\b)?"
     rb"|\d{1,2}\xc2\xb0[ ]?\d{1,2}(?:'|\xe2\x80\xb2|\xe2\x80\x99)[ ]?(?:\d{1,2}(?:\.\d{1,4})?(?:\"|\xe2\x80\xb3|\xe2\x80\x9d|'')[ ]?)?[NS],?[ ]{0,2}\d{1,3}\xc2\xb0[ ]?\d{1,2}(?:'|\xe2\x80\xb2|\xe2\x80\x99)[ ]?(?:\d{1,2}(?:\.\d{1,4})?(?:\"|\xe2\x80\xb3|\xe2\x80\x9d|'')[ ]?)?[EW]"
 )
 _NUMBER = pattern(rb"[+\-]?\d{1,3}\.\d+")
@@ -78,10 +78,7 @@ _NO_DATE = Words(
 
 _AGE = pattern(
     rb"(?i)\b(\d{1,3})(?:[ \-](?:years?|yrs?|y/?o|jahre)[ \-]?(?:old|of age|alt)?|[ ]?y/o|[ ]?yo\b|[ \-](?:months?|weeks?)[ \-]old|[ ]ans\b|[ ]a\xc3\xb1os\b)"
-    rb"|(?i)\b(?:aged?(?:[ ](?:of|is|:))?:?|turn(?:ed|s|ing)?|i'?ll be|i am|i'm|she is|he is|she's|he's|(?:she|he|i) was|alter:?|\xc3\xa2ge:?|edad:?)[ ]{1,2}(\d{1,3})\b"
-)
-_AGE_AFTER = Words(
-    rb"^(?:\s*(?:years?|y/?o|yrs?)\b|\s*[.,;!?)\"]|\s*$|\s+(?:and|but|in|on|this|next|today|when|now|or)\b)"
+    rb"|(?i)\b(?:aged?(?:[ ](?:of|is|:))?:?|turn(?:ed|s|ing)?|i'?ll be|i am|i'm|she is|he is|she's|he's|(?:she|he|i) was|alter:?|\xc3\xa2ge:?|edad:?)[ ]{1,2}(\d{1,3})(?:\s*(?:years?|y/?o|yrs?)\b|\s*[.,;!?)\"]|\s*$|\s+(?:and|but|in|on|this|next|today|when|now|or)\b)"
 )
 _AGE_CERTAIN = Words(rb"old|y/?o|of age|alt\b|ans\b|a\xc3\xb1os")
 _AGED = Words(rb"\baged?\b|turn|alter|\xc3\xa2ge|edad")
@@ -172,7 +169,7 @@ def _find_ages(data: bytes) -> Iterator[Candidate]:
         if group == 1:
             certain = bool(_AGE_CERTAIN.of(data[end : match.end() + 8]))
             yield Candidate(start, end, 0.85 if certain else 0.4, "number of years")
-        elif _AGE_AFTER.of(data[end : end + 12]):
+        else:
             aged = bool(_AGED.of(match.group(0)))
             yield Candidate(start, end, 0.8 if aged else 0.6, "number, word of age")
 

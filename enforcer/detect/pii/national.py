@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from enforcer.detect.pii.national_checks import check_of
@@ -81,6 +82,9 @@ class NationalNumbers:
         """Every number of the members' rows, checked."""
         plan = _plan(members)
         left = CHECKS_MAX
+        if _word_places(plan, data) > CHECKS_MAX:
+            yield None
+            return
         for index, start, end, confidence, reason in _places(plan, data):
             if left == 0:
                 yield None
@@ -89,6 +93,11 @@ class NationalNumbers:
             row = plan.rows[index]
             if check_of(row.check)(data[start:end].decode("ascii")):
                 yield plan.members[index], Candidate(start, end, confidence, reason)
+
+
+def _word_places(plan: _Plan, data: bytes) -> int:
+    """How many words there are to look behind, counted no further than what is too many."""
+    return sum(1 for _ in islice(plan.any_word.finditer(data), CHECKS_MAX + 1))
 
 
 def _places(plan: _Plan, data: bytes) -> Iterator[tuple[int, int, int, float, str]]:

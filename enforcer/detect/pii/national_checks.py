@@ -76,7 +76,7 @@ def rrn(number: str) -> bool:
     if not (1 <= month <= 12 and 1 <= day <= 31):
         return False
     total = sum(int(d) * w for d, w in zip(compact, _RRN_WEIGHTS, strict=False))
-    return (11 - total % 11) % 10 == int(compact[12]) or compact[0] in "2"
+    return (11 - total % 11) % 10 == int(compact[12]) or compact[0] == "2"
 
 
 def snils(number: str) -> bool:

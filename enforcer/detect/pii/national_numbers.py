@@ -7,6 +7,8 @@ column is the confidence of a number that is written in its country's own way (s
 no word near it; 0 where its writing says nothing and a word has to.
 """
 
+# ruff: noqa: RUF001 - words of other scripts are the subject here
+
 from __future__ import annotations
 
 from typing import NamedTuple

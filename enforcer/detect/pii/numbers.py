@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from enforcer.detect.recogniser import (
@@ -34,6 +35,7 @@ _ISSUER_DIGITS = frozenset(b"23456")
 
 # Groupings that cards are printed in, by the lengths of their groups; the longest is tried first.
 _PRINTED = ((4, 4, 4, 4, 3), (4, 4, 4, 4), (4, 4, 4, 1), (4, 6, 5), (4, 6, 4), (4, 4, 5), (4, 4, 4), (6, 13))  # fmt: skip
+_GROUPS_MAX = 5
 _ALONE = tuple((length,) for length in range(_CARD_DIGITS_MIN, _CARD_DIGITS_MAX + 1))
 _GROUPINGS = {
     length: tuple(grouping for grouping in (*_PRINTED, *_ALONE) if grouping[0] == length)
@@ -119,19 +121,28 @@ def _cards_in_run(data: bytes, groups: list[tuple[int, int]]) -> Iterator[Candid
         if data[first] not in _ISSUER_DIGITS and not data.startswith(b"18", first):
             index += 1
             continue
-        for grouping in _GROUPINGS.get(lengths[index], ()):
-            if tuple(lengths[index : index + len(grouping)]) == grouping:
-                found = _card(data, groups[index : index + len(grouping)])
-                if found is not None:
-                    yield found
-                    used = len(grouping)
-                    break
+        for count in _printed_counts(tuple(lengths[index : index + _GROUPS_MAX])):
+            found = _card(data, groups[index : index + count])
+            if found is not None:
+                yield found
+                used = count
+                break
         index += used
+
+
+@lru_cache(maxsize=4096)
+def _printed_counts(lengths: tuple[int, ...]) -> tuple[int, ...]:
+    """How many of these groups make up a printed card, for each grouping that fits their lengths."""
+    return tuple(
+        len(grouping)
+        for grouping in _GROUPINGS.get(lengths[0], ())
+        if lengths[: len(grouping)] == grouping
+    )
 
 
 def _card(data: bytes, groups: list[tuple[int, int]]) -> Candidate | None:
     digits = b"".join([data[start:end] for start, end in groups])
-    if not luhn_valid(digits) or digits.count(digits[0]) == len(digits):
+    if digits.count(digits[0]) == len(digits) or not luhn_valid(digits):
         return None
     span = (groups[0][0], groups[-1][1])
     lengths = tuple([end - start for start, end in groups])

@@ -19,6 +19,7 @@ _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _PLACEHOLDER = pattern(
     rb"(?i)example|placeholder|x{4}|\*{3}|\.{3}|your[_\-]?|change.?me|insert|redacted|dummy|sample|deadbeef"
     rb"|123456789|abcdefgh|0{7}|<[^>]*>|\$\{|\{\{|%\(|todo|not.?a.?real|fake"
+    rb"|^\[[A-Z0-9_]+_(?:REDACTED|HASH_[a-p]+|PSEUDONYM_[a-p]+)\]?$"
 )
 # Runs that nobody draws: the same character again and again, or an alphabet.
 _DISTINCT_MIN = 4

@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from enforcer.detect.recogniser import Candidate, Recogniser, pattern, word_before
+from enforcer.detect.recogniser import (
+    Candidate,
+    Recogniser,
+    TooManyPlacesError,
+    pattern,
+    word_before,
+)
 from enforcer.detect.secrets.checks import entropy, is_jwt, is_placeholder
 
 if TYPE_CHECKING:
@@ -46,6 +52,7 @@ _ENTROPY_MIN = 3.0
 _ENTROPY_PASSWORD_MIN = 2.5
 _PASSWORD_LENGTH_MAX = 20
 _TOKEN_LENGTH_MIN = 16
+_PLACES_MAX = 20_000
 
 
 def _find_pem(data: bytes) -> Iterator[Candidate]:
@@ -144,7 +151,9 @@ def _find_hashes(data: bytes) -> Iterator[Candidate]:
 
 
 def _find_assigned(data: bytes) -> Iterator[Candidate]:
-    for match in _ASSIGNED.finditer(data):
+    for places, match in enumerate(_ASSIGNED.finditer(data)):
+        if places == _PLACES_MAX:
+            raise TooManyPlacesError
         group = 1 if match.group(1) is not None else 2
         value = match.group(group)
         if is_placeholder(value) or _CODE.search(value):

@@ -1,12 +1,26 @@
 """Redaction: nothing of a finding stays, nothing else is touched, and it comes to rest."""
 
+import random
 from itertools import pairwise
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from enforcer.detect import DetectError, Splice, apply_splices, label_of, pii, redact, redact_by
+from enforcer.detect import (
+    DetectError,
+    Pseudonyms,
+    RedactionKeys,
+    Splice,
+    apply_splices,
+    combined,
+    label_of,
+    pii,
+    redact,
+    redact_by,
+)
+from enforcer.detect.redaction import STRICTNESS
+from tests.unit.detect.secret_samples import sample
 
 ALL = frozenset(pii.KINDS)
 CARD = "4111 " + "1111 " * 2 + "1111"
@@ -154,3 +168,113 @@ def test_redaction_comes_to_rest(text, kinds):
     Redacting what was redacted changes nothing.
     """
     assert redact(redacted(text, kinds), kinds) == []
+
+
+KEYS = RedactionKeys(hash_key=b"h" * 16, pseudonyms=Pseudonyms(b"p" * 16, "conversation-1"))
+
+
+def test_a_mask_keeps_no_character_and_not_the_length():
+    """
+    At most eight asterisks stand in place, whatever the value.
+    """
+    text = "mail someone.with.a.long.name@example.com or a@b.cc"
+    left = apply_splices(text, redact(text, ["email"], "mask"))
+    assert left == "mail ******** or ******"
+
+
+def test_a_hash_is_keyed_and_the_same_for_the_same_value():
+    """
+    The same value has the same hash under one key, another under another, and none without.
+    """
+    text = "a@b.com and a@b.com and c@d.com"
+    one, two, three = [s.text for s in redact(text, ["email"], "hash", keys=KEYS)]
+    assert one == two != three
+    other = redact(text, ["email"], "hash", keys=RedactionKeys(hash_key=b"x" * 16))
+    assert other[0].text != one
+    with pytest.raises(DetectError) as caught:
+        redact(text, ["email"], "hash")
+    assert caught.value.code == "no_key"
+    with pytest.raises(DetectError):
+        redact(text, ["email"], "pseudonym")
+
+
+@given(st.text(min_size=1, max_size=40), st.sampled_from(["email", "name", "github_token"]))
+@settings(deadline=None)
+def test_a_pseudonym_is_undone_by_its_key(value, kind):
+    """
+    Same value, same pseudonym in one conversation, another in the next; only the key restores it.
+    """
+    one, two = Pseudonyms(b"p" * 16, "c1"), Pseudonyms(b"p" * 16, "c2")
+    made = one.of(kind, value)
+    assert made == one.of(kind, value) != two.of(kind, value)
+    assert one.restored(f"x {made} y") == f"x {value.encode('utf-8', 'replace').decode()} y"
+    assert two.restored(made) == made
+    assert Pseudonyms(b"q" * 16, "c1").restored(made) == made
+    assert one.restored(made.replace("_PSEUDONYM_", "_PSEUDONYM_ab")) != value
+
+
+def test_a_forged_pseudonym_stays():
+    """
+    What was not made with the key is not undone.
+    """
+    text = "[EMAIL_PSEUDONYM_" + "a" * 40 + "] [EMAIL_PSEUDONYM_" + "b" * 41 + "]"
+    assert KEYS.pseudonyms is not None
+    assert KEYS.pseudonyms.restored(text) == text
+
+
+ALL_STYLES = st.sampled_from(["label", "remove", "mask", "hash", "pseudonym"])
+
+
+@given(
+    st.lists(PIECES, max_size=12).map("".join),
+    st.dictionaries(
+        st.sampled_from(["email", "phone", "ssn", "credit_card", "url", "generic_secret"]),
+        ALL_STYLES,
+        min_size=1,
+    ),
+)
+@settings(max_examples=200, deadline=None)
+def test_no_finding_is_left_in_any_style(text, styles):
+    """
+    Whatever stands in place is no finding itself, and joins to none.
+    """
+    left = apply_splices(text, redact_by(text, styles, keys=KEYS))
+    assert combined.scan(left, frozenset(styles)) == []
+
+
+def test_the_strictest_style_stands_where_kinds_overlap():
+    """
+    Remove before label, label before hash, hash before pseudonym, pseudonym before mask.
+    """
+    text = "https://user:Pa55word!x@example.com/x"
+    left = apply_splices(
+        text, redact_by(text, {"url_credentials": "mask", "url_password": "remove"}, keys=KEYS)
+    )
+    assert left == ""
+    assert sorted(STRICTNESS, key=STRICTNESS.__getitem__) == [
+        "mask",
+        "pseudonym",
+        "hash",
+        "label",
+        "remove",
+    ]
+
+
+def test_secrets_are_redacted_as_personal_data_is():
+    """
+    Kinds of secrets and of personal data go into one redaction.
+    """
+    token = sample("github_token", random.Random(5))[1]
+    text = f"token {token} of a@b.com"
+    assert (
+        redacted(text, ["github_token", "email"])
+        == "token [GITHUB_TOKEN_REDACTED] of [EMAIL_REDACTED]"
+    )
+
+
+def test_a_text_given_up_is_replaced_whole():
+    """
+    Where a kind was truncated before anything was found the text goes as a whole.
+    """
+    text = "CPF 111.222.333-44 " * 20_100
+    assert redact(text, ["br_cpf"]) == [Splice(0, len(text), "[BR_CPF_REDACTED]")]

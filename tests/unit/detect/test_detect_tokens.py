@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enforcer.detect import chat, tokens
-from enforcer.detect.vocabulary import UNKNOWN, encoder, vocabulary_of
+from enforcer.detect import chat, openai_body, tokens
+from enforcer.detect.vocabulary import UNKNOWN, UnknownVocabularyError, encoder, vocabulary_of
+from enforcer.errors import RequestError
 from enforcer.events import Llm, Message, Part, Request, ToolCall
 
 
@@ -253,3 +254,97 @@ def test_counting_is_linear(unit):
         return best
 
     assert seconds(120_000) < 8 * seconds(30_000) + 0.02
+
+
+@given(
+    st.lists(
+        st.sampled_from(["word ", "Ab1", " 世界", "\n\n", "x" * 50, "don't ", "\U0001f600", "  "]),
+        max_size=400,
+    ).map("".join),
+    st.integers(-1, 900),
+    st.sampled_from(
+        [
+            "gpt-4o",
+            "gpt-4",
+            "llama-3.1-8b",
+            "qwen3-8b",
+            "claude-3-opus",
+            "mistral-7b",
+            "deepseek-v3",
+        ]
+    ),
+)
+@settings(max_examples=120, deadline=None)
+def test_a_comparison_is_that_of_the_count(text, limit, model):
+    """
+    ``exceeds`` says what the count would, whatever the text, the limit and the vocabulary.
+    """
+    assert tokens.exceeds(text, limit, model) == (tokens.count_text(text, model).tokens > limit)
+
+
+def test_a_comparison_tokenizes_no_more_than_it_needs(monkeypatch):
+    """
+    Nothing of a text that is too short, and of a long one only the first pieces.
+    """
+    lengths: list[int] = []
+    real = tokens.ordinary_tokens
+    monkeypatch.setattr(
+        tokens, "ordinary_tokens", lambda text, name: lengths.append(len(text)) or real(text, name)
+    )
+    assert not tokens.exceeds("short", 100, "gpt-4o")
+    assert lengths == []
+    assert tokens.exceeds("many words " * 50_000, 100, "gpt-4o")
+    assert sum(lengths) < 5000
+
+
+def test_a_vocabulary_may_be_named():
+    """
+    A count in a named vocabulary is exact; a name that is none is an error of its own.
+    """
+    assert tokens.count_in("hello", "o200k_base") == tokens.TokenCount(1)
+    assert tokens.count_in("", "cl100k_base") == tokens.TokenCount(0)
+    with pytest.raises(UnknownVocabularyError):
+        tokens.count_in("x", "nobody")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"messages": "x"},
+        {"messages": [3]},
+        {"messages": [{"role": "user", "content": 3}]},
+        {"messages": [{"role": "user", "content": [3]}]},
+        {"messages": [{"role": "user", "name": 3}]},
+        {"messages": [{"role": "assistant", "tool_calls": [{}]}]},
+        {"messages": [], "tools": "x"},
+    ],
+)
+def test_a_body_that_is_none_is_refused(body):
+    """
+    What is no chat body is an error that names the place.
+    """
+    with pytest.raises(RequestError) as caught:
+        openai_body.chat_request("gpt-4o", body)
+    assert caught.value.code == "invalid_request"
+
+
+def test_a_body_with_everything_is_counted():
+    """
+    Parts, media, tools, calls, a schema and a choice all count.
+    """
+    body = {
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "name": "u", "content": [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {}}, "more"]},
+            {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "tool", "content": "42"},
+        ],
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}],
+        "tool_choice": {"type": "function", "function": {"name": "f"}},
+        "response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}},
+    }  # fmt: skip
+    full = tokens.count_request(openai_body.chat_request("gpt-4o", body))
+    bare = tokens.count_request(openai_body.chat_request("gpt-4o", {"messages": body["messages"]}))
+    assert full.tokens > bare.tokens > 765
+    assert full.method == "estimated"

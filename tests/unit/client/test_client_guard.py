@@ -1,0 +1,50 @@
+"""The guard: a model's stream, redacted while it comes."""
+
+from __future__ import annotations
+
+import pytest
+
+from enforcer.client import guard
+from enforcer.detect import DetectError
+
+
+class Stream:
+    def __init__(self, chunks, error: Exception | None = None) -> None:
+        self.chunks, self.error, self.closed = chunks, error, False
+
+    async def __aiter__(self):
+        for chunk in self.chunks:
+            yield chunk
+        if self.error is not None:
+            raise self.error
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+async def test_a_stream_is_redacted_while_it_comes():
+    """What is found leaves as a label, the rest as it is, and the stream is closed at the end."""
+    stream = Stream(["My mail is some", "one@exa", "mple.com and ", "so we go ", "on."])
+    pieces = [piece async for piece in guard(stream)]
+    assert "".join(pieces) == "My mail is [EMAIL_REDACTED] and so we go on."
+    assert len(pieces) > 1
+    assert all(pieces)
+    assert stream.closed
+
+
+async def test_what_was_held_back_does_not_leave_after_an_error():
+    """A stream that breaks ends with its error, and what was held back stays here."""
+    stream = Stream(["write to someone@example.co"], ConnectionError("gone"))
+    pieces = []
+    with pytest.raises(ConnectionError):  # noqa: PT012 — what came before the error is the point
+        async for piece in guard(stream):
+            pieces.append(piece)  # noqa: PERF401 — as above
+    assert "someone" not in "".join(pieces)
+    assert stream.closed
+
+
+async def test_a_style_without_its_key_ends_the_stream():
+    """A hash without a key is an error, not a leak."""
+    with pytest.raises(DetectError) as caught:
+        _ = [piece async for piece in guard(Stream(["mail a@b.com ok"]), style="hash")]
+    assert caught.value.code == "no_key"
