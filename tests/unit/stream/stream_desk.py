@@ -389,7 +389,10 @@ class Cluster:
 
     def told(self, partition=0):
         """Verdicts in ``decisions``, without the claims."""
-        found = [events.read_decision(v) for v in self.log("decisions", partition).values(committed=False)]
+        found = [
+            events.read_decision(v)
+            for v in self.log("decisions", partition).values(committed=False)
+        ]
         return [each for each in found if isinstance(each, events.Decision)]
 
     def ledger(self, partition=0):
