@@ -212,3 +212,11 @@ def is_committed(cluster: FakeCluster, partition: int = 0) -> bool:
         row.request_offset >= cluster.logs[f"{PREFIX}.requests", partition].end
         and row.usage_offset >= cluster.logs[f"{PREFIX}.usage", partition].end
     )
+
+
+async def end_all_tasks() -> None:
+    """A process that is dead has no tasks."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for other in others:
+        other.cancel()
+    await asyncio.gather(*others, return_exceptions=True)

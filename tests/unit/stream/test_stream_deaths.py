@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 
 import pytest
@@ -14,6 +13,7 @@ from stream_company import (
     Disk,
     OwnedEngine,
     ask,
+    end_all_tasks,
     is_committed,
     make_cluster,
     make_worker,
@@ -48,14 +48,6 @@ async def live(
             await end_all_tasks()
     disk.died()
     return broker.operations
-
-
-async def end_all_tasks() -> None:
-    """A process that is dead has no tasks."""
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for other in others:
-        other.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
