@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev check test ci demo up bench docs lock clean
+.PHONY: help setup setup-dev check test ci demo up bench kill docs lock clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -46,6 +46,9 @@ up: $(VENV)/.runtime           ## the local stack alone
 bench: $(VENV)/.runtime        ## all benchmarks, each beside its baseline
 	$(BIN)/enforcer bench stream --rounds 3
 	$(BIN)/enforcer bench latency --rounds 3
+
+kill: $(VENV)/.dev             ## 150,000 requests under 20 faults, checked; one JSON line
+	@$(BIN)/python tests/chaos/kill_run.py --requests 150000 --faults 20
 
 docs: $(VENV)/.dev             ## regenerate what is generated, and check links
 	$(BIN)/python -m pytest -q tests/tidy -p no:cacheprovider -k docs
