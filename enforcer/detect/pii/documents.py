@@ -177,7 +177,7 @@ def _find_ages(data: bytes) -> Iterator[Candidate]:
 PASSPORT = Recogniser(
     "passport",
     (
-        rb"(?i)(?:passports?|reisepass|passeport|pasaporte|passaporto|passnummer|paspoort|\xe6\x8a\xa4\xe7\x85\xa7|\xe6\x97\x85\xe5\x88\xb8)",
+        rb"(?i)(?:passports?|reisepass|passeport|pasaporte|passaporto|passnummer|paspoort|\xe6\x8a\xa4\xe7\x85\xa7|\xe6\x97\x85\xe5\x88\xb8)(?s:.*)\d",
         rb"P[A-Z<][A-Z<]{3}[A-Z]+<<",
     ),
     _find_passports,
@@ -186,7 +186,7 @@ PASSPORT = Recogniser(
 DRIVING_LICENSE = Recogniser(
     "driving_license",
     (
-        rb"(?i)driv(?:er|ing)|\bDLN?\b|f\xc3\xbchrerschein|conduire|conducir|patente|condu\xc3\xa7|rijbewijs|k\xc3\xb6rkort|prawo jazdy",
+        rb"(?i)(?:driv(?:er|ing)|\bDLN?\b|f\xc3\xbchrerschein|conduire|conducir|patente|condu\xc3\xa7|rijbewijs|k\xc3\xb6rkort|prawo jazdy)(?s:.*)\d",
     ),
     _behind(_LICENCE, 0.85),
     96,
@@ -194,7 +194,7 @@ DRIVING_LICENSE = Recogniser(
 LICENSE_PLATE = Recogniser(
     "license_plate",
     (
-        rb"(?i)plates?\b|registration|\bvrn?\b|\breg ?no|kennzeichen|plaque|immatriculation|matr\xc3\xadcula|targa|kenteken",
+        rb"(?i)(?:plates?\b|registration|\bvrn?\b|\breg ?no|kennzeichen|plaque|immatriculation|matr\xc3\xadcula|targa|kenteken)(?s:.*)\d",
     ),
     _behind(_PLATE, 0.8),
     94,
@@ -202,18 +202,20 @@ LICENSE_PLATE = Recogniser(
 MEDICAL_RECORD_NUMBER = Recogniser(
     "medical_record_number",
     (
-        rb"(?i)medical record|\bmrn\b|patient|hospital (?:number|no|id)|health record|chart n|dossier|historia cl",
+        rb"(?i)(?:medical record|\bmrn\b|patient|hospital (?:number|no|id)|health record|chart n|dossier|historia cl)(?s:.*)\d",
     ),
     _behind(_MEDICAL, 0.85),
     96,
 )
 BANK_ACCOUNT = Recogniser(
     "bank_account",
-    (rb"(?i)account|\bacct|kontonummer|num\xc3\xa9ro de compte|n\xc3\xbamero de cuenta",),
+    (
+        rb"(?i)(?:account|\bacct|kontonummer|num\xc3\xa9ro de compte|n\xc3\xbamero de cuenta)(?s:.*)\d",
+    ),
     _behind(_BANK, 0.7),
     64,
 )
-SORT_CODE = Recogniser("uk_sort_code", (rb"(?i)sort ?code",), _behind(_SORT_CODE, 0.9), 96)
+SORT_CODE = Recogniser("uk_sort_code", (rb"(?i)sort ?code(?s:.*)\d",), _behind(_SORT_CODE, 0.9), 96)
 COORDINATES = Recogniser("coordinates", (rb"\d\.\d{4}", rb"\d\xc2\xb0 ?\d"), _find_coordinates, 65)
 URL_CREDENTIALS = Recogniser(
     "url_credentials", (rb"://[^\s/@:]+:[^\s/@]+@",), _find_credentials, 95

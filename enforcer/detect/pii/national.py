@@ -74,7 +74,7 @@ class NationalNumbers:
         plan = _plan(members)
         words = "|".join([_words(row) for row in plan.rows] + [GENERIC_WORDS])
         strict = [_strict(row) for row in plan.rows if row.alone]
-        return [rf"(?i)(?:{words})[^\n]{{0,40}}\d".encode(), *[form.encode() for form in strict]]
+        return [rf"(?i)(?:{words})(?s:.*)\d".encode(), *[form.encode() for form in strict]]
 
     def find(
         self, data: bytes, members: tuple[Recogniser, ...]

@@ -33,6 +33,8 @@ RECOGNISERS = (
 )
 REGISTRY = Registry(RECOGNISERS)
 KINDS: tuple[str, ...] = REGISTRY.kinds
+# What every request pays for where a rule reads ``pii.types``: all other kinds are looked for where a
+# rule, a redaction or ``pii.at`` names them.
 DEFAULT: frozenset[str] = frozenset({"email", "phone", "ssn", "credit_card", "ip_address"})
 
 __all__ = [

@@ -3,6 +3,7 @@
 import json
 import random
 import string
+from hashlib import sha256
 
 import pytest
 
@@ -91,9 +92,25 @@ def changed(value: str, rng: random.Random) -> str:
     return value[:-1] + rng.choice([digit for digit in string.digits if int(digit) != worth])
 
 
+def a_wallet(rng: random.Random) -> str:
+    raw = b"\0" + rng.randbytes(20)
+    raw += sha256(sha256(raw).digest()).digest()[:4]
+    alphabet = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+    number, made = int.from_bytes(raw, "big"), ""
+    while number:
+        number, digit = divmod(number, 58)
+        made = alphabet[digit] + made
+    return "1" * (len(raw) - len(raw.lstrip(b"\0"))) + made
+
+
 @pytest.mark.parametrize(
     ("kind", "make", "lead"),
-    [("iban", an_iban, "pay to "), ("imei", an_imei, "IMEI "), ("vin", a_vin, "VIN: ")],
+    [
+        ("iban", an_iban, "pay to "),
+        ("imei", an_imei, "IMEI "),
+        ("vin", a_vin, "VIN: "),
+        ("crypto_wallet", a_wallet, "send to "),
+    ],
 )
 def test_generated_values_are_found_and_changed_ones_are_not(kind, make, lead):
     """

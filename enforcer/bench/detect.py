@@ -1,0 +1,135 @@
+"""
+The detectors, each beside a bare RE2 set over the same texts, and beside Presidio and detect-secrets where installed.
+
+Texts are random words of about 600 characters that never repeat; each figure is the least CPU time of
+rounds, so that other processes of the machine count as little as can be.
+"""
+
+from __future__ import annotations
+
+import random
+import string
+import time
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from enforcer.detect import (
+    StreamRedactor,
+    combined,
+    injection,
+    pii,
+    redact,
+    secrets,
+    tokens,
+)
+from enforcer.detect.pii.scanner import REGISTRY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+CHARACTERS = 600
+_TEXTS = 200
+_WORDS = 4_000
+_FIVE = (" a.b@example.com ", " call 541-714-1388 ", " 123-45-6789 ", " 4111 1111 1111 1111 ", " 86.121.97.248 ")  # fmt: skip
+_MIB = 1 << 20
+
+
+def measure(rounds: int = 5) -> list[dict[str, Any]]:
+    """
+    Rows of {detector, text, us, mb_per_s, times_bare}.
+
+    Args:
+        rounds: Of each piece of work; the least counts.
+    """
+    rng = random.Random(1)  # noqa: S311 — texts, not keys
+    words = ["".join(rng.choices(string.ascii_lowercase, k=1 + n % 9)) for n in range(_WORDS)]
+    clean = [_text(rng, words) for _ in range(_TEXTS)]
+    step = CHARACTERS // len(_FIVE)
+    five = [
+        "".join([text[at * step : (at + 1) * step] + value for at, value in enumerate(_FIVE)])
+        for text in clean
+    ]
+    match = REGISTRY.program(pii.DEFAULT).matcher.Match
+
+    def bare_set(text: str) -> object:
+        return match(text.encode())
+
+    bare = _us(bare_set, clean, rounds)
+    everything = frozenset(pii.KINDS)
+    tokens.warm(("o200k_base",))
+    work: list[tuple[str, str, Callable[[str], object], Sequence[str]]] = [
+        ("bare RE2 set of five kinds", "clean", bare_set, clean),
+        ("pii, default kinds", "clean", pii.scan, clean),
+        ("pii, all kinds", "clean", lambda text: pii.scan(text, everything), clean),
+        ("pii, default kinds", "five findings", pii.scan, five),
+        ("redact, verified", "five findings", lambda text: redact(text, pii.DEFAULT), five),
+        ("redact a stream, by words", "clean", _streamed, clean),
+        ("secrets, all kinds", "clean", secrets.scan, clean),
+        ("pii and secrets, one scan", "clean", combined.scan, clean),
+        ("injection", "clean", injection.judge, clean),
+        ("tokens, gpt-4o", "clean", lambda text: tokens.count_text(text, "gpt-4o"), clean),
+        *_others(clean),
+    ]
+    mib = [(("the quick brown fox jumps over a lazy dog. " * 25_000)[:_MIB])]
+    for name, scan in (("pii, default kinds", pii.scan), ("secrets, all kinds", secrets.scan), ("injection", injection.judge)):  # fmt: skip
+        work.append((name, "clean, 1 MiB", scan, mib))
+    return [_row(name, text, _us(function, texts, rounds), texts, bare) for name, text, function, texts in work]  # fmt: skip
+
+
+def _text(rng: random.Random, words: list[str]) -> str:
+    found: list[str] = []
+    size = 0
+    while size < CHARACTERS:
+        word = rng.choice(words)
+        found.append(word.capitalize() if rng.random() < 0.1 else word)
+        size += len(word) + 1
+    return " ".join(found)
+
+
+def _us(function: Callable[[str], object], texts: Sequence[str], rounds: int) -> float:
+    """The least CPU time of one text, in microseconds."""
+    best = float("inf")
+    for _ in range(rounds):
+        begun = time.thread_time()
+        for text in texts:
+            function(text)
+        best = min(best, (time.thread_time() - begun) / len(texts))
+    return best * 1e6
+
+
+def _row(name: str, text: str, us: float, texts: Sequence[str], bare: float) -> dict[str, Any]:
+    size = sum(len(each.encode()) for each in texts) / len(texts)
+    return {
+        "detector": name,
+        "text": text,
+        "us": round(us, 1),
+        "mb_per_s": round(size / us, 1),
+        "times_bare": round(us / bare * CHARACTERS / size, 1),
+    }
+
+
+def _streamed(text: str) -> str:
+    redactor = StreamRedactor()
+    return "".join([redactor.feed(word + " ") for word in text.split(" ")]) + redactor.end()
+
+
+def _others(clean: list[str]) -> list[tuple[str, str, Callable[[str], object], Sequence[str]]]:
+    """The same work by others, where they are installed; nothing is installed for it."""
+    found: list[tuple[str, str, Callable[[str], object], Sequence[str]]] = []
+    if find_spec("presidio_analyzer") is not None:
+        from presidio_analyzer import (  # type: ignore[import-not-found] # noqa: PLC0415 — may be absent
+            predefined_recognizers as known,
+        )
+
+        recognisers = [known.EmailRecognizer(), known.CreditCardRecognizer(), known.IpRecognizer()]
+        found.append((
+            "Presidio, three patterns", "clean",
+            lambda text: [each.analyze(text, each.supported_entities, None) for each in recognisers], clean[:20],
+        ))  # fmt: skip
+    if find_spec("detect_secrets") is not None:
+        from detect_secrets.core.scan import (  # type: ignore[import-not-found] # noqa: PLC0415 — as above
+            scan_line,
+        )
+
+        found.append(("detect-secrets", "clean", lambda text: list(scan_line(text)), clean[:20]))
+    return found
