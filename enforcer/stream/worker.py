@@ -96,22 +96,26 @@ class Worker:
         another process took this identity or a partition, TableWriteError when a table could not be written.
         """
         self.table_meta, self.table_age_ms_max = await check_installation(self.broker, self.config)
-        await self.policies.start()
-        self._reader = await self.broker.open_reader(read_committed=True)
-        self._membership = self.broker.open_membership(
-            self.config.group_id,
-            self.config.topic("requests"),
-            instance_id=self.config.instance_id,
-            assigned=self._assigned,
-        )
-        await self._membership.start()
-        # What lives now lives for long; collecting it again and again costs verdicts their milliseconds.
-        # Events make no cycles, so that young collections are rare and those of the whole heap, which stop every
-        # verdict for its length, as good as never.
-        self._gc_thresholds = gc.get_threshold()
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
+        async with contextlib.AsyncExitStack() as opened:
+            opened.push_async_callback(self.policies.stop)
+            await self.policies.start()
+            self._reader = await self.broker.open_reader(read_committed=True)
+            opened.push_async_callback(self._reader.close)
+            self._membership = self.broker.open_membership(
+                self.config.group_id,
+                self.config.topic("requests"),
+                instance_id=self.config.instance_id,
+                assigned=self._assigned,
+            )
+            opened.push_async_callback(self._membership.close)
+            await self._membership.start()
+            # What lives now lives for long; collecting it again and again costs verdicts their milliseconds.
+            gc.collect()
+            gc.freeze()
+            opened.callback(gc.unfreeze)
+            await self._run_tasks()
+
+    async def _run_tasks(self) -> None:
         pump: asyncio.Task[object] = asyncio.create_task(self._pump(), name="pump")
         tasks: set[asyncio.Task[object]] = {
             pump,

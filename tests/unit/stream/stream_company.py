@@ -134,7 +134,7 @@ async def working(worker: Worker, *partitions: int) -> AsyncIterator[asyncio.Tas
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def until(condition: Any, *, timeout_s: float = 5.0) -> None:
+async def until(condition: Any, *, timeout_s: float = 20.0) -> None:
     """Return when *condition* holds."""
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110 — whatever it is that changes it

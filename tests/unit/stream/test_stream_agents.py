@@ -126,7 +126,7 @@ async def test_a_failed_write_of_the_table_stops_the_worker() -> None:
         kept, disk.tables[0].write = disk.tables[0].write, full  # type: ignore[method-assign]
         ask(cluster, "r1")
         with pytest.raises(TableWriteError):
-            await asyncio.wait_for(asyncio.shield(task), 5)
+            await asyncio.wait_for(asyncio.shield(task), 20)
     assert is_committed(cluster)
     disk.tables[0].write = kept  # type: ignore[method-assign]
     async with working(make_worker(FakeBroker(cluster), disk), 0):
@@ -171,7 +171,7 @@ async def test_too_many_failures_in_a_row_end_the_worker(monkeypatch: pytest.Mon
     broker.fail = Always()
     async with working(worker, 0) as task:
         with pytest.raises(UnavailableError):
-            await asyncio.wait_for(asyncio.shield(task), 5)
+            await asyncio.wait_for(asyncio.shield(task), 20)
     assert len(broker.ledgers) == 4
     assert all(each.closed for each in broker.ledgers)
 
@@ -257,7 +257,7 @@ async def test_an_owner_replaced_without_a_word_of_the_group_ends_its_process() 
             await until(lambda: new.is_ready)
             ask(cluster, "r1")
             with pytest.raises(AgentFencedError):
-                await asyncio.wait_for(asyncio.shield(task), 5)
+                await asyncio.wait_for(asyncio.shield(task), 20)
             await until(lambda: is_committed(cluster))
     assert len(one.ledgers) == 1
     await is_as_it_should_be(cluster, versions)
@@ -275,7 +275,7 @@ async def test_who_has_lost_its_seat_ends_before_it_sends_anything() -> None:
         broker.memberships[0].failure = late
         ask(cluster, "r1")
         with pytest.raises(AgentFencedError):
-            await asyncio.wait_for(asyncio.shield(task), 5)
+            await asyncio.wait_for(asyncio.shield(task), 20)
         assert broker.journal[sent:] == []
     assert not broker.memberships[0].left
 
@@ -402,7 +402,7 @@ async def test_an_interval_large_in_bytes_is_committed_early() -> None:
         await until(lambda: worker.is_ready)
         for number in range(40):
             ask(cluster, f"r{number}", team=f"t{number}")
-        await until(lambda: broker.journal.count("commit") >= 4, timeout_s=3)
+        await until(lambda: broker.journal.count("commit") >= 4)
         row = position(cluster)
         assert row is not None
         assert row.request_offset > 20
@@ -447,7 +447,7 @@ async def test_a_stop_drains_what_was_fetched_and_leaves_the_group() -> None:
             ask(cluster, f"r{number}")
         await until(lambda: len(told(cluster)) > 0)
         worker.stop()
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 20)
     assert is_committed(cluster)
     assert cluster.groups[PREFIX][f"{PREFIX}.requests", 0] == 50
     assert broker.memberships[0].left
@@ -483,7 +483,7 @@ async def test_a_time_that_is_the_producers_stops_the_worker() -> None:
     async with working(worker, 0) as task:
         ask(cluster, "r1", timestamp_type=0)
         with pytest.raises(ConfigError) as caught:
-            await asyncio.wait_for(asyncio.shield(task), 5)
+            await asyncio.wait_for(asyncio.shield(task), 20)
     assert caught.value.code == "append_time"
     assert told(cluster) == []
 
@@ -495,7 +495,7 @@ async def ends_with(worker: Worker, *partitions: int) -> EnforcerError:
     """How *worker* ends by itself."""
     async with working(worker, *partitions) as task:
         with pytest.raises(EnforcerError) as caught:
-            await asyncio.wait_for(asyncio.shield(task), 5)
+            await asyncio.wait_for(asyncio.shield(task), 20)
     return caught.value
 
 
