@@ -416,7 +416,9 @@ def documents_of(*texts):
 def set_of(scope, documents, *, digest=None):
     """The key and value of a set over documents."""
     digests = [each.digest for each in documents]
-    record = events.PolicySet(scope, 1, None, digests, digest or policy.set_digest(digests))
+    record = events.PolicySet(
+        scope, 1, documents=digests, digest=digest or policy.set_digest(digests)
+    )
     return f"{scope}/set".encode(), events.encode_policy_set(record)
 
 
