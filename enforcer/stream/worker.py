@@ -28,7 +28,7 @@ from enforcer.stream.services import CommitGate
 from enforcer.stream.topology import INPUTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from enforcer.broker.ports import Broker, Membership, Reader
     from enforcer.engine import Engine
@@ -82,7 +82,6 @@ class Worker:
         self._changed = asyncio.Event()
         self._have_inputs = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._gc_thresholds = gc.get_threshold()
         self._topics = {config.topic(name): name for name in INPUTS}
         self._assigned_once = False
 
@@ -109,10 +108,7 @@ class Worker:
             )
             opened.push_async_callback(self._membership.close)
             await self._membership.start()
-            # What lives now lives for long; collecting it again and again costs verdicts their milliseconds.
-            gc.collect()
-            gc.freeze()
-            opened.callback(gc.unfreeze)
+            opened.enter_context(_rare_collections())
             await self._run_tasks()
 
     async def _run_tasks(self) -> None:
@@ -168,11 +164,6 @@ class Worker:
         for each in tasks:
             each.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._membership.close()
-        await self._reader.close()
-        await self.policies.stop()
-        gc.set_threshold(*self._gc_thresholds)
-        gc.unfreeze()
 
     # -- partitions ------------------------------------------------------------------------------------------
 
@@ -373,3 +364,22 @@ class Worker:
             "policy_sets": {s.scope: s.digest for s in self.policies.table.sets()},
             "policy_invalid": [s.invalid for s in self.policies.table.sets() if s.invalid],
         }
+
+
+@contextlib.contextmanager
+def _rare_collections() -> Iterator[None]:
+    """
+    What lives now lives for long; collecting it again and again costs verdicts their milliseconds.
+
+    Events make no cycles, so that young collections are rare and those of the whole heap, which stop every
+    verdict for its length, as good as never.
+    """
+    thresholds = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
