@@ -34,7 +34,7 @@ WEIGHTS: dict[str, tuple[float, float, float]] = {
     "authority": (0.4, 0.6, 0.6),
     "exfiltration": (0.65, 0.85, 0.85),
     "tool_abuse": (0.6, 0.8, 0.8),
-    "destruction": (0.5, 0.75, 0.75),
+    "destruction": (0.4, 0.75, 0.75),
     "markdown_image": (0.6, 0.75, 0.75),
     "memory": (0.5, 0.7, 0.7),
     "other_tenant": (0.55, 0.7, 0.7),

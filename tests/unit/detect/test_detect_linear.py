@@ -37,6 +37,16 @@ UNITS = {
     "imei": ("490154203237518 ", "imei 490154203237518 "),
     "vin": ("1HGCM82633A004352 ", "A1"),
     "crypto_wallet": ("1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNb ", "bc1", "0x0", "1"),
+    "passport": ("passport ", "passport 12345678", "P<UTOA<<"),
+    "driving_license": ("dl ", "driving licence 1 ", "DL: D1234567 "),
+    "license_plate": ("plate ", "plate AB", "plate AB12 CDE "),
+    "medical_record_number": ("mrn ", "patient id 1", "MRN 00123456 "),
+    "bank_account": ("account ", "account number 1"),
+    "uk_sort_code": ("sort code ", "sort code 12-34-56 "),
+    "coordinates": ("1.2345, ", "48.858222, 2.294500 "),
+    "url_credentials": ("://a:b@", "https://u:p@h "),
+    "date": ("2020-01-01 ", "may ", "1 may 2020 "),
+    "age": ("aged 5 ", "45 years old ", "i am "),
     "date_of_birth": ("1/1/1990 ", "born 1/1/1990 ", "may 1 ", "1-1-"),
 }
 

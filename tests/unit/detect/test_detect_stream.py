@@ -139,5 +139,5 @@ def test_hostile_streams_are_redacted():
     """
     Too many findings in what is held, or no blank ever: all of it is decided, nothing raises.
     """
-    assert "@" not in whole("a@b.cc " * 3000)
-    assert len(whole("x" * 5000)) == 5000
+    assert "@" not in whole("a@b.cc " * 600)
+    assert len(whole("x" * 2000)) == 2000
