@@ -22,6 +22,7 @@ from enforcer.store.table import Meta
 from enforcer.stream.agent import Agent
 from enforcer.stream.installation import MisalignedError, check_installation
 from enforcer.stream.poison import Trial
+from enforcer.stream.memory import keep_freed_memory
 from enforcer.stream.policies import PolicyFollower
 from enforcer.stream.restore import ROWS_VERSION
 from enforcer.stream.services import CommitGate
@@ -94,6 +95,7 @@ class Worker:
         Raises: ConfigError and MisalignedError for an installation that does not fit, AgentFencedError when
         another process took this identity or a partition, TableWriteError when a table could not be written.
         """
+        keep_freed_memory()
         self.table_meta, self.table_age_ms_max = await check_installation(self.broker, self.config)
         async with contextlib.AsyncExitStack() as opened:
             opened.push_async_callback(self.policies.stop)
