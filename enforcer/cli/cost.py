@@ -52,7 +52,9 @@ def _cost(row: dict[str, Any], own: OwnPrices, now: datetime, *, compare: bool) 
 
     provider, model = text_of(row, "provider"), text_of(row, "model")
     block = row.get("usage")
-    found = usage.normal_usage(block) if isinstance(block, dict) else None
+    found = None
+    if isinstance(block, dict) and not any(_is_bad_count(*item) for item in block.items()):
+        found = usage.normal_usage(block)
     if found is None:
         raise RequestError(
             "`usage` is no usage block that is known", code="invalid_request", place="usage"
@@ -81,6 +83,13 @@ def _cost(row: dict[str, Any], own: OwnPrices, now: datetime, *, compare: bool) 
             for each in charges.cheaper(provider, model, found, at=at)
         ]
     return shown
+
+
+def _is_bad_count(name: object, value: object) -> bool:
+    """Whether a count of tokens is none: it would be charged as 0."""
+    if not str(name).lower().replace("_", "").endswith(("tokens", "tokencount")) or value is None:
+        return False
+    return not isinstance(value, int) or isinstance(value, bool) or value < 0
 
 
 def _moment(value: object, now: datetime) -> datetime:

@@ -37,11 +37,12 @@ def answer_lines(
             continue
         found = _answer(line, answer)
         if output is OutputFormat.JSONL:
-            write(json.dumps(found, ensure_ascii=False, separators=(",", ":")))
+            # Escaped, for a lone surrogate of the input may stand in an error.
+            write(json.dumps(found, separators=(",", ":")))
         else:
             shown.append(found)
     if output is OutputFormat.JSON:
-        write(json.dumps(shown, indent=2, ensure_ascii=False))
+        write(json.dumps(shown, indent=2))
     elif output is OutputFormat.TABLE:
         columns = list(dict.fromkeys(name for row in shown for name in row))
         table(shown, columns)
@@ -69,6 +70,9 @@ def _answer(line: bytes, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> 
         return answer(row)
     except EnforcerError as error:
         return {"error": f"{error.code}: {error.message}"}
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        # Values of a type or size that nobody foresaw: this line has no answer, the next has.
+        return {"error": f"invalid_request: {type(error).__name__}"}
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -119,3 +119,32 @@ def test_other_forms_of_output(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out) == [{"tokens": 1, "method": "exact"}]
     assert run(["tokens", "--input", str(source), "-o", "table"]) == 0
     assert "exact" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("verb", "row"),
+    [
+        ("cost", '{"provider": "openai", "model": "gpt-4o", "usage": {"prompt_tokens": "many"}}'),
+        ("cost", '{"provider": "openai", "model": "gpt-4o", "usage": {"prompt_tokens": -1}}'),
+        (
+            "cost",
+            '{"provider": "openai", "model": "gpt-4o", "usage": {"prompt_tokens": 1}, "at": 1e99}',
+        ),
+        ("cost", '{"provider": "openai", "model": "gpt-4o", "usage": [1]}'),
+        ("tokens", '{"text": "x", "encoding": "\\ud800"}'),
+        (
+            "tokens",
+            '{"model": "gpt-4o", "chat": {"messages": [{"role": "user", "content": {"a": 1}}]}}',
+        ),
+        ("tokens", '{"model": "gpt-4o", "chat": {"messages": [], "tools": {"a": 1}}}'),
+    ],
+)
+def test_values_of_a_wrong_type_are_answered_with_an_error(tmp_path, capsys, verb, row):
+    """Nothing in a line ends the run, and no count that is none is priced as nothing."""
+    good = {
+        "cost": '{"provider": "x", "model": "y", "usage": {"prompt_tokens": 1}}',
+        "tokens": '{"text": "x", "model": "gpt-4o"}',
+    }
+    answers = lines(tmp_path, capsys, verb, rows=[row, good[verb]])
+    assert set(answers[0]) == {"error"}
+    assert "error" not in answers[1]
