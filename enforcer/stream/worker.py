@@ -21,8 +21,8 @@ from enforcer.errors import AgentCorruptedError, EnforcerError, IntegrityError
 from enforcer.store.table import Meta
 from enforcer.stream.agent import Agent
 from enforcer.stream.installation import MisalignedError, check_installation
-from enforcer.stream.poison import Trial
 from enforcer.stream.memory import keep_freed_memory
+from enforcer.stream.poison import Trial
 from enforcer.stream.policies import PolicyFollower
 from enforcer.stream.restore import ROWS_VERSION
 from enforcer.stream.services import CommitGate
