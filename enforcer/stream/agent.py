@@ -363,13 +363,16 @@ class Agent:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s if len(tenure.inputs) else None):
                     await self._wake.wait()
+        tenure.forgive()
         self._is_decided = True
         self._pending.set()
 
     async def _commit_loop(self, tenure: Tenure) -> None:
         interval_s = self._config.commit_interval_ms / 1000
         while True:
-            await self._pending.wait()
+            if not await self._pending_within(self._config.idle_commit_ms / 1000):
+                await self._commit(tenure)
+                continue
             if tenure.is_broken:
                 return  # Half a slice: its exception ends this tenure, and nothing of it is cut.
             if not tenure.has_work:
@@ -384,6 +387,14 @@ class Agent:
                     continue
                 await self._services.commit_gate.turn()
             await self._commit(tenure)
+
+    async def _pending_within(self, seconds: float) -> bool:
+        if self._pending.is_set():
+            return True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._pending.wait()
+        return self._pending.is_set()
 
     async def _commit(self, tenure: Tenure) -> None:
         if tenure.is_broken:

@@ -19,6 +19,8 @@ class WorkerConfig(BaseModel):
     state_dir: Path
     commit_interval_ms: Annotated[int, Field(ge=1, le=60_000)] = 100
     commits_per_second: Annotated[int, Field(ge=1, le=1_000)] = 40
+    idle_commit_ms: Annotated[int, Field(ge=1_000)] = 3_600_000
+    """A partition without input is committed this often: Kafka forgets an idle transactional id, a table grows old."""
     commit_records_max: Annotated[int, Field(ge=1)] = 5_000
     commit_bytes_max: Annotated[int, Field(ge=1)] = 4 * 1024 * 1024
     uncommitted_records_max: Annotated[int, Field(ge=1)] = 20_000

@@ -16,7 +16,7 @@ starts      at most in one     and then
             20 records         other agent of the process decides: a death now has a name
 ==========  =================  =====================================================================
 
-A record found ``trying`` three times is denied ``internal_error``, unread, and dead-lettered. An agent that takes
+A planned stop takes an ordinary start back. A record found ``trying`` three times is denied ``internal_error``, unread, and dead-lettered. An agent that takes
 over from itself (a failed commit) has not died: it counts neither as a start nor as a trial.
 
 ``trying`` is one number in the row: a request's offset, or the complement (below zero) of a usage record's.
@@ -125,6 +125,13 @@ class Care:
         self._single_left = max(0, self._single_left - records)
         self._careful_left = max(0, self._careful_left - records)
         self.trying, self.trying_count, self.trial = None, 0, None
+
+    def forgive(self) -> bool:
+        """Take an ordinary start back. False if there is none to take back: a search for poison goes on."""
+        if not 0 < self.starts < CAREFUL_STARTS:
+            return False
+        self.starts = 0
+        return True
 
     def starts_after(self, *, moved: bool) -> int:
         """What the next position row says of starts. *moved*: it holds records that the last one did not."""

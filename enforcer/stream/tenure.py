@@ -108,6 +108,7 @@ class Tenure:
         self._slice = Slice()
         self._latest_ms = 0
         self._told_ahead = -1
+        self._is_forgiven = False
 
     @classmethod
     async def begin(
@@ -149,7 +150,11 @@ class Tenure:
     def has_work(self) -> bool:
         """Whether there is something to commit."""
         interval = self.interval
-        return bool(interval.events or interval.audit) or self.care.trying is not None
+        return (
+            bool(interval.events or interval.audit)
+            or self.care.trying is not None
+            or self._is_forgiven
+        )
 
     @property
     def is_large(self) -> bool:
@@ -179,6 +184,10 @@ class Tenure:
     def _room(self) -> int:
         uncommitted = self.interval.events + self.committing
         return self.care.limit(self._config.uncommitted_records_max) - uncommitted
+
+    def forgive(self) -> None:
+        """A planned stop: who lives to see it has not died of a record, so its start is not counted."""
+        self._is_forgiven = self.care.forgive()
 
     def policy_changed(self, in_force: SetInForce) -> None:
         """A set came into force: it goes into this partition's ledger before the next decision under it."""
@@ -224,6 +233,7 @@ class Tenure:
     def committed(self, cut: Cut) -> None:
         """*cut* is in the ledger and in the table."""
         self.committing = 0
+        self._is_forgiven = False
         self._oldest_uncommitted_s = self.interval.started_s if self.interval.events else None
         self._position = cut.position
         self.care.committed(cut.position.starts, cut.position.trying)

@@ -335,26 +335,54 @@ async def test_a_record_that_kills_is_denied_and_nobody_else() -> None:
     assert refused == ["r60"]
 
 
+async def dies_when_ready(cluster: FakeCluster, disk: Disk) -> events.PositionRow:
+    """A process that takes over and is killed before it has taken any record; what it has committed."""
+    broker = FakeBroker(cluster)
+    worker = make_worker(broker, disk)
+    async with working(worker, 0):
+        await until(lambda: worker.is_ready)
+        broker.alive = False
+        await end_all_tasks()
+    disk.died()
+    row = position(cluster)
+    assert row is not None
+    return row
+
+
 async def test_the_start_is_counted_before_any_record_is_taken() -> None:
-    """The first commit of a takeover says so; the first one that moves the position ends the count."""
+    """The first commit of a takeover says so; it takes more than starts to deny a record."""
     cluster, _ = await make_cluster()
     disk = Disk()
-    for start in range(1, 4):
-        broker = FakeBroker(cluster)
-        worker = make_worker(broker, disk)
-        async with working(worker, 0):
-            await until(lambda: worker.is_ready)  # noqa: B023 — awaited here
-            row = position(cluster)
-            assert row is not None
-            assert row.starts == start
+    assert [(await dies_when_ready(cluster, disk)).starts for _ in range(5)] == [1, 2, 3, 4, 5]
     async with working(make_worker(FakeBroker(cluster), disk), 0):
         ask(cluster, "r1")
         await until(lambda: is_committed(cluster))
+    assert told(cluster)[0].verdict == "allow"
+
+
+async def test_a_planned_stop_is_no_death() -> None:
+    """Workers that are stopped and started without traffic do not look for poison when it comes."""
+    cluster, _ = await make_cluster()
+    disk = Disk()
+    for _ in range(5):
+        worker = make_worker(FakeBroker(cluster), disk)
+        async with working(worker, 0):
+            await until(lambda: worker.is_ready)  # noqa: B023 — awaited here
     row = position(cluster)
     assert row is not None
-    # Four starts without a death on any record: taken one by one at first, and none was denied.
-    assert row.starts in (3, 4)
-    assert told(cluster)[0].verdict == "allow"
+    assert row.starts == 0
+
+
+async def test_an_idle_partition_is_committed_now_and_then() -> None:
+    """Kafka forgets a transactional id that is not used, and a table that is not written grows old."""
+    cluster, _ = await make_cluster()
+    broker = FakeBroker(cluster)
+    worker = make_worker(broker, Disk(), idle_commit_ms=1_000)
+    async with working(worker, 0):
+        await until(lambda: worker.is_ready)
+        assert broker.journal.count("commit") == 1
+        await until(lambda: broker.journal.count("commit") == 2)
+    assert ledger(cluster)[-1].kind == "policy_change"
 
 
 # -- bounds -----------------------------------------------------------------------------------------------------
