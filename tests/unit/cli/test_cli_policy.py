@@ -115,4 +115,3 @@ def test_nothing_wrong_reaches_a_broker(policy, tmp_path):
     assert err == "nothing was applied\n"
     assert policy("apply")[0] == 2
     assert policy("show")[0] == 2
-
