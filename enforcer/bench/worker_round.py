@@ -51,7 +51,9 @@ async def main(given: dict[str, Any]) -> None:
     )
     metrics = Metrics()
     cache = detect.FactCache(os.urandom(_FACT_CACHE_KEY_BYTES))
-    engine = Engine(EngineConfig(pseudonym_key=config.pseudonym_key, fact_cache=cache))
+    engine = Engine(
+        EngineConfig(pseudonym_key=config.pseudonym_key, fact_cache=cache, timed=metrics.detected)
+    )
     detect.warm()
     async with KafkaBroker(
         BrokerConfig(bootstrap=given["bootstrap"], prefix=given["prefix"])

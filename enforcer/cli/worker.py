@@ -134,6 +134,7 @@ async def serve(
         EngineConfig(
             pseudonym_key=config.pseudonym_key,
             fact_cache=detect.FactCache(os.urandom(_FACT_CACHE_KEY_BYTES)),
+            timed=metrics.detected,
         )
     )
     async with KafkaBroker(broker_config) as broker:

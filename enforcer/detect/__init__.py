@@ -11,7 +11,7 @@ from enforcer.detect import charges, combined, facts, injection, pii, pricing, s
 from enforcer.detect.cache import FactCache
 from enforcer.detect.digest import DATA_DIGEST
 from enforcer.detect.errors import DetectError
-from enforcer.detect.facts import RequestFacts
+from enforcer.detect.facts import RequestFacts, Timed
 from enforcer.detect.pseudonyms import Pseudonyms
 from enforcer.detect.redaction import (
     RedactionKeys,
@@ -36,6 +36,7 @@ __all__ = [
     "RequestFacts",
     "Splice",
     "StreamRedactor",
+    "Timed",
     "apply_splices",
     "charges",
     "combined",

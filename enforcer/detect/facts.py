@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from enforcer.detect import chat, injection, pii, pricing, secrets
 from enforcer.detect.scanning import CONFIDENCE_DEFAULT
@@ -17,6 +17,7 @@ from enforcer.detect.vocabulary import vocabulary_of
 from enforcer.events import Facts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import date
 
     from enforcer.detect.cache import CachedFacts, Conversation, FactCache
@@ -28,6 +29,15 @@ CACHED_CHARACTERS_MIN = 192
 _NANO = 1_000_000_000
 _UNSET = object()
 _Judged = tuple[float, tuple[str, ...]]
+_T = TypeVar("_T")
+
+
+class Timed(Protocol):
+    """Calls what computes a fact and takes its time; facts themselves know no clock."""
+
+    def __call__(self, compute: Callable[[], _T], /) -> _T:
+        """The fact."""
+        ...
 
 
 class RequestFacts:
@@ -40,6 +50,7 @@ class RequestFacts:
         assumed_output_tokens: Output of a call that names no maximum (the tenant's setting).
         cache: Counts of messages seen before; None computes everything.
         kinds: Kinds of personal data to look for.
+        timed: Called with each computation over the texts, so that its time can be told.
 
     A fact that cannot be known raises ``DetectError`` at each access; rules reading it err.
     """
@@ -58,6 +69,7 @@ class RequestFacts:
         "_request",
         "_secrets",
         "_texts",
+        "_timed",
         "_tokens",
         "assumed_output_tokens",
     )
@@ -70,8 +82,10 @@ class RequestFacts:
         assumed_output_tokens: int = ASSUMED_OUTPUT_TOKENS,
         cache: FactCache | None = None,
         kinds: frozenset[str] = pii.DEFAULT,
+        timed: Timed | None = None,
     ) -> None:
         self._request = request
+        self._timed = timed
         self._day = day
         self.assumed_output_tokens = assumed_output_tokens
         # One message is a prompt that never came before: hashing it would only cost.
@@ -106,7 +120,7 @@ class RequestFacts:
     def tokens(self) -> TokenCount:
         """Input tokens with their method and error bound."""
         if self._tokens is None:
-            self._tokens = self._count_tokens()
+            self._tokens = self._computed(self._count_tokens)
         return self._tokens
 
     @property
@@ -151,7 +165,7 @@ class RequestFacts:
     def pii_counts(self) -> dict[str, int]:
         """``pii.counts``: findings by kind over all texts; kinds without any are left out."""
         if self._pii is None:
-            self._pii = self._count_pii()
+            self._pii = self._computed(self._count_pii)
         return self._pii
 
     @property
@@ -166,18 +180,13 @@ class RequestFacts:
 
     def pii_at(self, confidence: float) -> dict[str, int]:
         """``pii.at(0.3)``: findings by kind from another confidence on, all kinds, over all texts."""
-        kinds = frozenset(pii.KINDS)
-        totals: dict[str, int] = {}
-        for _, text in self.text_parts:
-            for kind, count in pii.counts(text, kinds, at=confidence).items():
-                totals[kind] = totals.get(kind, 0) + count
-        return totals
+        return self._computed(lambda: self._pii_at(confidence))
 
     @property
     def secrets_counts(self) -> dict[str, int]:
         """``secrets.counts``: secrets by kind over all texts; kinds without any are left out."""
         if self._secrets is None:
-            self._secrets = self._count_secrets()
+            self._secrets = self._computed(self._count_secrets)
         return self._secrets
 
     @property
@@ -203,7 +212,7 @@ class RequestFacts:
     def input_tokens_exceed(self, limit: int) -> bool:
         """``llm.input_tokens > limit``, tokenizing no more than the answer needs."""
         if self._tokens is None and self._cache is None:
-            return request_exceeds(self._request, limit)
+            return self._computed(lambda: request_exceeds(self._request, limit))
         return self.input_tokens > limit
 
     def counted(self) -> Facts:
@@ -216,6 +225,9 @@ class RequestFacts:
         if self._pii is not None:
             facts.pii = dict(self._pii)
         return facts
+
+    def _computed(self, compute: Callable[[], _T]) -> _T:
+        return compute() if self._timed is None else self._timed(compute)
 
     def _count_tokens(self) -> TokenCount:
         llm = self._request.llm
@@ -254,6 +266,14 @@ class RequestFacts:
                 totals[kind] = totals.get(kind, 0) + count
         return totals
 
+    def _pii_at(self, confidence: float) -> dict[str, int]:
+        kinds = frozenset(pii.KINDS)
+        totals: dict[str, int] = {}
+        for _, text in self.text_parts:
+            for kind, count in pii.counts(text, kinds, at=confidence).items():
+                totals[kind] = totals.get(kind, 0) + count
+        return totals
+
     def _count_secrets(self) -> dict[str, int]:
         llm = self._request.llm
         if self._cache is None:
@@ -280,19 +300,22 @@ class RequestFacts:
 
     def _judgement(self) -> injection.Judgement:
         if self._injection is None:
-            llm = self._request.llm
-            known, before, whole = 0, None, None
-            if self._cache is not None:
-                known, before, whole = self._beginning(self._cache)
-            judged = None if before is None else before.injection.get("")
-            messages = llm.messages if judged is None else llm.messages[known:]
-            judged = self._judged_all(_foreign_texts(messages), judged or (0.0, ()))
-            if whole is not None:
-                whole.injection[""] = judged
-            if llm.prompt:
-                judged = self._judged_all([(llm.prompt, "user")], judged)
-            self._injection = injection.Judgement(*judged)
+            self._injection = self._computed(self._judge)
         return self._injection
+
+    def _judge(self) -> injection.Judgement:
+        llm = self._request.llm
+        known, before, whole = 0, None, None
+        if self._cache is not None:
+            known, before, whole = self._beginning(self._cache)
+        judged = None if before is None else before.injection.get("")
+        messages = llm.messages if judged is None else llm.messages[known:]
+        judged = self._judged_all(_foreign_texts(messages), judged or (0.0, ()))
+        if whole is not None:
+            whole.injection[""] = judged
+        if llm.prompt:
+            judged = self._judged_all([(llm.prompt, "user")], judged)
+        return injection.Judgement(*judged)
 
     def _judged_all(self, texts: list[tuple[str, str]], before: _Judged) -> _Judged:
         score, signals = before[0], set(before[1])

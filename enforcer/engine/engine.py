@@ -53,17 +53,20 @@ class EngineConfig:
 
     pseudonym_key: bytes = b"enforcer-unkeyed"
     fact_cache: detect.FactCache | None = None
+    timed: detect.Timed | None = None
+    """Takes the time of each computation over texts; the engine has no clock."""
 
 
 class Engine:
     """Decides, redoes and settles. Keeps nothing between records but the facts of texts seen before."""
 
-    __slots__ = ("_cache", "_key")
+    __slots__ = ("_cache", "_key", "_timed")
 
     def __init__(self, config: EngineConfig | None = None) -> None:
         config = config or EngineConfig()
         self._key = config.pseudonym_key
         self._cache = config.fact_cache
+        self._timed = config.timed
 
     # -- requests ---------------------------------------------------------------------------------------------
 
@@ -297,6 +300,7 @@ class Engine:
             assumed_output_tokens=settings.assumed_output_tokens,
             cache=self._cache,
             kinds=program.pii_kinds,
+            timed=self._timed,
         )
 
     # -- concluding ---------------------------------------------------------------------------------------------

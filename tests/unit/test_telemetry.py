@@ -69,7 +69,7 @@ def test_long_texts_are_cut(lines: io.StringIO) -> None:
     assert len(json.loads(lines.getvalue())["event"]) == telemetry.TEXT_MAX
 
 
-def test_metrics_are_exposed_under_their_names() -> None:
+def test_metrics_are_exposed_under_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """Names, labels and the ten-millisecond edge are what dashboards are built on."""
     metrics = Metrics()
     metrics.decided("allow", 3)
@@ -81,7 +81,9 @@ def test_metrics_are_exposed_under_their_names() -> None:
     metrics.dead_letter("undecodable", 2)
     metrics.budget_denied(4)
     metrics.bypassed("timeout_allow")
-    metrics.detected(0.25)
+    moments = iter((7.0, 7.25))
+    monkeypatch.setattr(telemetry.time, "perf_counter", lambda: next(moments))
+    assert metrics.detected(lambda: 42) == 42
     metrics.policies_changed()
     metrics.commit_failed()
 
