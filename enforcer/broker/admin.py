@@ -286,10 +286,21 @@ class Admin:
 
     async def group_offsets(self, group: str) -> dict[Partition, int]:
         """Committed offsets of *group*."""
-        found = await self._asked(
-            self._client.list_consumer_group_offsets(group), f"read offsets of {group}"
-        )
+        found = await self._asked(self._offsets_of(group), f"read offsets of {group}")
         return {(tp.topic, tp.partition): at.offset for tp, at in found.items() if at.offset >= 0}
+
+    async def _offsets_of(self, group: str) -> Any:
+        # The first question about any group makes the broker create its topic of offsets: until that
+        # is there, no coordinator is. Bounded by the timeout of whoever asks.
+        while True:
+            try:
+                return await self._client.list_consumer_group_offsets(group)
+            except (
+                kafka_errors.GroupCoordinatorNotAvailableError,
+                kafka_errors.NotCoordinatorForGroupError,
+                kafka_errors.GroupLoadInProgressError,
+            ):
+                await asyncio.sleep(0.05)
 
     async def _leaders_known(self, topics: Sequence[str]) -> None:
         for _ in range(int(_LEADER_WAIT_S / 0.05)):
