@@ -461,7 +461,7 @@ def config(**fields):
     quick = {
         "instance_id": "w1", "state_dir": Path("unused"), "lone_input_wait_ms": 1,
         "commit_interval_ms": 1, "commits_per_second": 1000, "fenced_wait_ms": 20,
-        "drain_timeout_ms": 1000,
+        "drain_timeout_ms": 1000, "slice_us": 1_000_000,
     }  # fmt: skip
     return WorkerConfig(**(quick | fields))
 

@@ -228,6 +228,22 @@ async def test_commits_come_no_faster_than_their_interval(cluster):
         assert cluster.journal.count("commit") - before == 1
 
 
+async def test_an_idle_agent_commits_now_and_then(cluster):
+    """Without any input it still commits, seldom: Kafka forgets an idle producer, and a table grows old."""
+    floor = Floor(cluster)
+    quick = floor.office.config.model_copy(update={"idle_commit_ms": 20})
+    floor.agent._config = floor.office.config = quick
+    await floor.start()
+    before = cluster.journal.count("commit")
+    await until(lambda: cluster.journal.count("commit") >= before + 2)
+    row = cluster.position()
+    assert (row.request_offset, row.starts, cluster.ledger()[1:]) == (0, 1, [])
+    cluster.ask("r1")
+    await floor.commits()
+    await floor.end()
+    assert decided(cluster) == ["r1"]
+
+
 async def test_a_large_interval_is_committed_at_once(cluster):
     """Many records do not wait for the interval."""
     settings = {"commit_interval_ms": 4000, "commit_records_max": 4, "uncommitted_records_max": 8}

@@ -131,6 +131,12 @@ def test_what_does_not_check_denies_its_scope(records):
     assert orjson.loads(table.sets()[0].payload())["invalid"]
 
 
+def test_a_document_belongs_to_the_scope_it_names():
+    """Everybody's document under a tenant's key is no document of that tenant."""
+    table = fed((b"acme" + doc(A)[0][1:], doc(A)[1]), the_set(A, scope="acme"))
+    assert table.sets()[0].invalid == "acme: a document does not check"
+
+
 def test_a_set_that_does_not_compile_denies_its_scope(monkeypatch):
     """Whatever the compiler raises, no worker stops for it."""
 

@@ -179,6 +179,18 @@ def test_large_rows_are_dropped_after_their_commit():
     assert table.reads == [b"c/acme/r1/1", b"c/acme/r3/1"]
 
 
+def test_a_row_that_was_large_once_is_kept_when_it_is_small():
+    """Only what is large now is dropped: a call settled into few bytes stays in memory as others do."""
+    cache, table = cache_of()
+    for size in (LARGE_ROW_BYTES, 1):
+        cache.put(CALL, call_row(decision=b"x" * size))
+        table.write({CALL.encode(): cache.cut().calls[0][1]})
+        cache.settle()
+    table.reads.clear()
+    assert cache.get(CALL).decision == b"x"
+    assert table.reads == []
+
+
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["put", "put", "delete", "get", "commit"]),

@@ -124,8 +124,9 @@ async def test_a_redelivery_is_told_again_and_changes_nothing(office):
     assert kinds(tenure) == ["decision"]
 
 
-async def test_a_slice_lasts_so_long_and_no_longer(office, monkeypatch):
+async def test_a_slice_lasts_so_long_and_no_longer(monkeypatch):
     """After ``slice_us`` the slice is sent, whatever is still in the queues."""
+    office = await opened(ACME, slice_us=5_000)
     now = [0.0]
 
     def monotonic():
