@@ -244,6 +244,17 @@ async def test_an_idle_agent_commits_now_and_then(cluster):
     assert decided(cluster) == ["r1"]
 
 
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (1, 0), (2, 3)])
+async def test_a_planned_stop_is_no_death(cluster, before, after):
+    """Stopped before any input came, its start is taken back in a last commit; not in a search for poison."""
+    row = events.encode_position_row(position(starts=before))
+    cluster.log("state").append(b"p", row)
+    async with running(cluster) as floor:
+        assert cluster.position().starts == before + 1
+        await floor.end()
+    assert cluster.position().starts == after
+
+
 async def test_a_large_interval_is_committed_at_once(cluster):
     """Many records do not wait for the interval."""
     settings = {"commit_interval_ms": 4000, "commit_records_max": 4, "uncommitted_records_max": 8}

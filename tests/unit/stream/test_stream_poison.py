@@ -147,6 +147,14 @@ def test_a_record_that_kills_is_condemned_and_no_other(killer):
     assert refused == [killer]
 
 
+@pytest.mark.parametrize(("starts", "forgiven"), [(0, False), (1, True), (2, True), (3, False)])
+def test_a_planned_stop_takes_an_ordinary_start_back(starts, forgiven):
+    """Who lives to see its planned end has not died of a record; a search under way goes on."""
+    found = care(starts)
+    assert found.forgive() is forgiven
+    assert found.starts_after(moved=False) == (0 if forgiven else starts)
+
+
 def test_an_exception_names_its_record():
     """What the engine raised at a record carries the place, and nothing of the record's text."""
     error = PoisonError(R7, "ValueError")
