@@ -187,6 +187,8 @@ async def _under_faults(
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
+    with contextlib.suppress(TimeoutError):
+        await fleet.until_ready(*fleet.processes)  # Before that SIGTERM finds nobody to listen.
     return True, await fleet.end()
 
 
