@@ -190,8 +190,9 @@ class Engine:
         """A request nobody can read: a dead letter, and a denial where an id can be made out."""
         outcome = Outcome(dead_letter=dead_letter(arrival, error.code, said(error)))
         request_id, tenant, attempt = events.peek_identity(arrival.value or b"")
-        if request_id is None or tenant is None:
+        if request_id is None:
             return outcome
+        tenant = tenant or ""
         code = error.code if error.code in ("too_large", "internal_error") else "invalid_request"
         request = events.Request(request_id, tenant, attempt=attempt or 1, llm=events.Llm("", ""))
         account = arrival.key.decode("utf-8", "replace") if arrival.key else tenant

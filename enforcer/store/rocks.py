@@ -173,7 +173,13 @@ class RocksTable:
                 f"{self._path} is in use by another process",
                 help="One worker per state directory: stop the other, or choose another directory.",
             )
-        if lower.startswith("corruption") or not any(sign in lower for sign in _UNREADABLE):
+        # A file of its own that is gone is damage too: what is left is no table.
+        is_gutted = "no such file" in lower and any(name in lower for name in ("manifest", ".sst"))
+        if (
+            is_gutted
+            or lower.startswith("corruption")
+            or not any(sign in lower for sign in _UNREADABLE)
+        ):
             return AgentCorruptedError(f"{self._path}: {text}")
         return UnavailableError(f"{self._path}: {text}")
 

@@ -141,7 +141,7 @@ def test_usage_settles_by_the_account_of_its_team():
         (b"\x00rubbish", "undecodable", None),
         (b'{"id": "r1", "tenant": "acme"', "invalid_request", "invalid_request"),
         (b'{"id": "r1", "tenant": "acme", "llm": 3}', "invalid_request", "invalid_request"),
-        (b'{"id": "r1", "llm": {}}', "invalid_request", None),
+        (b'{"id": "r1", "llm": {}}', "invalid_request", "invalid_request"),
         (b'{"tenant": "acme"}', "invalid_request", None),
         (b'{"id": "r1", "tenant": "acme", "x": "' + b"x" * REQUEST_BYTES_MAX + b'"}', "too_large", "too_large"),
         (b'{"id": "' + b"x" * DECISION_BYTES_MAX + b'", "tenant": "acme", "llm": 3}', "too_large", None),

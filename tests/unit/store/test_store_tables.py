@@ -274,3 +274,15 @@ def run_python(code: str, path: Path) -> subprocess.CompletedProcess[str]:
         timeout=60,
         check=False,
     )
+
+
+def test_a_table_without_its_manifest_is_damaged(tmp_path):
+    """A directory whose manifest is gone is wiped and restored, not retried until somebody comes."""
+    table = RocksTable(tmp_path / "t")
+    table.write({b"k": b"v"})
+    table.close()
+    for file in (tmp_path / "t").glob("MANIFEST-*"):
+        file.unlink()
+
+    with pytest.raises(AgentCorruptedError):
+        RocksTable(tmp_path / "t").get(b"k")
