@@ -286,8 +286,8 @@ class _Partition:
         try:
             request = events.read_request(record.value or b"")
         except RequestError:
-            request_id, tenant, _ = events.peek_identity(record.value or b"")
-            return ("invalid_request" if request_id and tenant else "unreadable"), None
+            request_id, _, _ = events.peek_identity(record.value or b"")
+            return ("invalid_request" if request_id else "unreadable"), None
         account = f"{TENANT}/{request.team.id}"
         if record.key != account.encode():
             return "misrouted", request
