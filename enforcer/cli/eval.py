@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from enforcer.cli.output import OutputFormat, OutputOption, note, table, write
-from enforcer.cli.policy_files import report, sources
+from enforcer.cli.policy_files import load, report
 from enforcer.errors import ConfigError, NotFoundError
 
 if TYPE_CHECKING:
@@ -58,14 +58,12 @@ def evaluate(
     Budgets and rate limits count from line to line, as they would in one partition. A line that is no request is
     denied `invalid_request`, as an agent would deny it. Usage is not read here: a line that reports some is told so.
     """
-    from enforcer import policy  # noqa: PLC0415 — the checker takes its time to load
-
     if str(requests) == "-" and any(str(path) == "-" for path in policies):
         raise ConfigError(
             "policies and requests cannot both come from stdin", help="give one of them as a file"
         )
     now_us = _event_time_us(now)
-    loaded = policy.load(sources(policies), default_tenant=tenant or "*")
+    loaded = load(policies, tenant=tenant)
     if any(f.severity == "error" for f in loaded.findings):
         report(loaded.findings, output)
         return 3

@@ -11,7 +11,7 @@ import typer
 
 from enforcer.cli.broker_options import BootstrapOption, KafkaConfigOption, PrefixOption, resolve
 from enforcer.cli.output import OutputFormat, OutputOption, emit, note, write
-from enforcer.cli.policy_files import report, sources
+from enforcer.cli.policy_files import load, report
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -172,9 +172,8 @@ def delete(
 
 
 def _load(paths: list[Path], tenant: str | None) -> policy.Loaded:
-    from enforcer import policy  # noqa: PLC0415 — the checker takes its time to load
 
-    return policy.load(sources(paths), default_tenant=tenant or "*")
+    return load(paths, tenant=tenant)
 
 
 def _with_broker(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from enforcer.cli.output import OutputFormat, emit, write
@@ -12,13 +13,39 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from enforcer.policy import Finding
+    from enforcer.policy import Finding, Loaded
 
 SUFFIXES = (".yaml", ".yml", ".json")
 NOT_DOCUMENTS = (".cases.yaml", ".cases.yml", ".test.yaml", ".test.yml")
 """Cases stand beside their policies, and are no policies."""
 STDIN = "<stdin>"
 SOURCE_BYTES_MAX = 64 * 1024 * 1024
+
+
+def load(paths: Iterable[Path], *, tenant: str | None = None) -> Loaded:
+    """
+    The documents of files, folders and stdin, and everything that is wrong with them.
+
+    A file that is no text is a finding like others: it hides nothing of the files beside it.
+
+    Args:
+        paths: As given; ``-`` is stdin.
+        tenant: Whose documents of the existing engine's form are; everybody's, if None.
+
+    Raises: NotFoundError for a path that is not there, or a folder without documents.
+    """
+    from enforcer import policy  # noqa: PLC0415 — the checker takes its time to load
+
+    texts: list[tuple[str, str]] = []
+    unreadable: list[Finding] = []
+    for name, data in _contents(paths):
+        try:
+            texts.append((name, _decoded(data, name)))
+        except PolicyError as error:
+            code = "ENF0102" if len(data) > SOURCE_BYTES_MAX else "ENF0101"
+            unreadable.append(policy.Finding(code, "error", error.message, error.span, error.help))
+    loaded = policy.load(texts, default_tenant=tenant or "*")
+    return replace(loaded, findings=(*unreadable, *loaded.findings))
 
 
 def sources(paths: Iterable[Path]) -> Iterator[tuple[str, str]]:
@@ -28,9 +55,14 @@ def sources(paths: Iterable[Path]) -> Iterator[tuple[str, str]]:
     Raises: NotFoundError for a path that is not there, or a folder without documents; PolicyError for a
     file that is no text.
     """
+    for name, data in _contents(paths):
+        yield name, _decoded(data, name)
+
+
+def _contents(paths: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
     for path in paths:
         if str(path) == "-":
-            yield STDIN, _decoded(sys.stdin.buffer.read(SOURCE_BYTES_MAX + 1), STDIN)
+            yield STDIN, sys.stdin.buffer.read(SOURCE_BYTES_MAX + 1)
         elif path.is_dir():
             found = [p for p in sorted(path.rglob("*")) if p.is_file() and _is_document(p)]
             if not found:
@@ -38,9 +70,9 @@ def sources(paths: Iterable[Path]) -> Iterator[tuple[str, str]]:
                     f"{path} holds no documents", help=f"their names end in {', '.join(SUFFIXES)}"
                 )
             for file in found:
-                yield str(file), _text(file)
+                yield str(file), _content(file)
         elif path.exists():
-            yield str(path), _text(path)
+            yield str(path), _content(path)
         else:
             raise NotFoundError(
                 f"{path} does not exist", help="give a file, a folder, or - for stdin"
@@ -51,10 +83,10 @@ def _is_document(path: Path) -> bool:
     return path.name.endswith(SUFFIXES) and not path.name.endswith(NOT_DOCUMENTS)
 
 
-def _text(path: Path) -> str:
+def _content(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return _decoded(file.read(SOURCE_BYTES_MAX + 1), str(path))
+            return file.read(SOURCE_BYTES_MAX + 1)
     except OSError as error:
         raise NotFoundError(
             f"{path} cannot be read: {error.strerror}", help="give a file, a folder, or - for stdin"
@@ -73,9 +105,15 @@ def _decoded(data: bytes, name: str) -> str:
     except UnicodeDecodeError as error:
         raise PolicyError(
             f"{name} is no UTF-8 text (byte {error.start})",
-            span=Span(name),
+            span=_place(data, error.start, name),
             help="save it as UTF-8",
         ) from None
+
+
+def _place(data: bytes, index: int, name: str) -> Span:
+    """Line and column of a byte that is no text; the column counts bytes."""
+    before = data[:index]
+    return Span(name, before.count(b"\n") + 1, index - (before.rfind(b"\n") + 1) + 1)
 
 
 def report(findings: Sequence[Finding], output: OutputFormat) -> None:

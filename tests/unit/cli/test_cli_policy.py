@@ -80,11 +80,22 @@ def test_texts_of_every_kind(policy, tmp_path, monkeypatch, data, code, said, by
     path = tmp_path / "p.yaml"
     path.write_bytes(data)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-    found, _, err = policy("check", "-" if by_stdin else path)
+    found, out, err = policy("check", "-" if by_stdin else path)
     assert found == code
-    assert said in err
+    assert said in (out if "UTF-8" in said else err)
     if "UTF-8" in said:
-        assert ("<stdin>" if by_stdin else "p.yaml") in err
+        assert ("<stdin>:1:" if by_stdin else "p.yaml:1:") in out
+
+
+def test_a_file_that_is_no_text_hides_nothing(policy, tmp_path):
+    """It is a finding with code, line and column; those of the files beside it are there too."""
+    (tmp_path / "a.yaml").write_bytes(b"a: b\nc: \xe4")
+    (tmp_path / "b.yaml").write_text(BAD)
+    code, out, _ = policy("check", tmp_path, "--output", "json")
+    found = json.loads(out)
+    assert code == 3
+    assert (found[0]["code"], found[0]["line"], found[0]["column"]) == ("ENF0101", 2, 4)
+    assert any(finding["file"].endswith("b.yaml") for finding in found)
 
 
 def test_paths_that_are_not_there(policy, tmp_path):
@@ -101,9 +112,9 @@ def test_a_file_beyond_all_reason_is_refused(policy, tmp_path):
     path = tmp_path / "p.yaml"
     with path.open("wb") as file:
         file.truncate(SOURCE_BYTES_MAX + 1)
-    code, _, err = policy("check", path)
+    code, out, _ = policy("check", path)
     assert code == 3
-    assert "more than" in err
+    assert "more than" in out
 
 
 def test_nothing_wrong_reaches_a_broker(policy, tmp_path):
