@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from enforcer.stream.worker import Worker
 
 _FACT_CACHE_KEY_BYTES = 32
+PUBLIC_KEY = b"enforcer-unkeyed"
+"""What pseudonyms are made with where no key is given: the same for everybody, and no secret."""
 
 
 def worker(
@@ -86,14 +88,19 @@ def worker(
     from enforcer.broker.config import load  # noqa: PLC0415 — the client is loaded by those who connect
     from enforcer.stream.config import WorkerConfig  # noqa: PLC0415 — as above
     from enforcer.stream.identity import Identity  # noqa: PLC0415 — as above
-    from enforcer.telemetry import setup_logging  # noqa: PLC0415 — as above
+    from enforcer.telemetry import logger, setup_logging  # noqa: PLC0415 — as above
 
     setup_logging(log_level)
     target = resolve(bootstrap, prefix, kafka_config=kafka_config)
     directory = state_dir or Settings.load().home / "worker" / target.prefix
     identity = Identity.hold(directory, instance_id)
     try:
-        key = pseudonym_key_file.read_bytes().strip() if pseudonym_key_file else b"enforcer-unkeyed"
+        key = pseudonym_key_file.read_bytes().strip() if pseudonym_key_file else PUBLIC_KEY
+        if key == PUBLIC_KEY:
+            logger().warning(
+                "pseudonym_key_is_public",
+                help="user ids can be guessed from rows: give all workers one --pseudonym-key-file",
+            )
         config = WorkerConfig(
             prefix=target.prefix,
             group_id=group or target.prefix,
