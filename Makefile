@@ -33,7 +33,9 @@ check: $(VENV)/.dev            ## format, lint, types, imports, tidy
 	$(BIN)/python -m pytest -q tests/tidy -p no:cacheprovider
 
 test: $(VENV)/.dev             ## all tests, on the same real Kafka
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup --cov --cov-report=term:skip-covered tests
+	$(BIN)/python -m pytest -q tests/chaos
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup tests/integration
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup --cov --cov-report=term:skip-covered tests/unit tests/conformance tests/tidy
 
 ci: check test                 ## what CI runs
 
