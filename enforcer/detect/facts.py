@@ -64,6 +64,7 @@ class RequestFacts:
         "_kinds",
         "_parts",
         "_pii",
+        "_pii_at",
         "_prompt",
         "_rates",
         "_request",
@@ -94,6 +95,7 @@ class RequestFacts:
         self._prompt: str | None = None
         self._tokens: TokenCount | None = None
         self._pii: dict[str, int] | None = None
+        self._pii_at: dict[float, dict[str, int]] = {}
         self._secrets: dict[str, int] | None = None
         self._injection: injection.Judgement | None = None
         self._parts: list[tuple[str, str]] | None = None
@@ -178,9 +180,21 @@ class RequestFacts:
         """``pii.count``: findings of all kinds."""
         return sum(self.pii_counts.values())
 
-    def pii_at(self, confidence: float) -> dict[str, int]:
-        """``pii.at(0.3)``: findings by kind from another confidence on, all kinds, over all texts."""
-        return self._computed(lambda: self._pii_at(confidence))
+    def pii_counts_at(self, confidence: float) -> dict[str, int]:
+        """``pii.at(0.3).counts``: findings by kind from another confidence on, all kinds, over all texts."""
+        found = self._pii_at.get(confidence)
+        if found is None:
+            found = self._computed(lambda: self._count_pii_at(confidence))
+            self._pii_at[confidence] = found
+        return found
+
+    def pii_types_at(self, confidence: float) -> list[str]:
+        """``pii.at(0.3).types``: the kinds found so, sorted."""
+        return sorted(self.pii_counts_at(confidence))
+
+    def pii_count_at(self, confidence: float) -> int:
+        """``pii.at(0.3).count``: findings so, of all kinds."""
+        return sum(self.pii_counts_at(confidence).values())
 
     @property
     def secrets_counts(self) -> dict[str, int]:
@@ -224,6 +238,10 @@ class RequestFacts:
             facts.estimated_cost_usd_nano = self._cost  # type: ignore[assignment]
         if self._pii is not None:
             facts.pii = dict(self._pii)
+        if self._secrets is not None:
+            facts.secrets = dict(self._secrets)
+        if self._injection is not None:
+            facts.injection = self._injection.score
         return facts
 
     def _computed(self, compute: Callable[[], _T]) -> _T:
@@ -266,7 +284,7 @@ class RequestFacts:
                 totals[kind] = totals.get(kind, 0) + count
         return totals
 
-    def _pii_at(self, confidence: float) -> dict[str, int]:
+    def _count_pii_at(self, confidence: float) -> dict[str, int]:
         kinds = frozenset(pii.KINDS)
         totals: dict[str, int] = {}
         for _, text in self.text_parts:

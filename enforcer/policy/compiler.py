@@ -168,9 +168,11 @@ class _Code:
         fact = _attribute(_name("facts"), (field.fact,))
         if field.path == CONTAINS_PII:
             return ast.Compare(fact, [ast.Gt()], [ast.Constant(0)])
-        if field.path[:2] == ("pii", "counts") and len(field.path) == 3:
+        if field.argument is not None:
+            fact = ast.Call(fact, [ast.Constant(field.argument)], [])
+        if field.path[-2] == "counts":  # Of a kind.
             get = ast.Attribute(fact, "get", ast.Load())
-            return ast.Call(get, [self.constant(field.path[2]), ast.Constant(0)], [])
+            return ast.Call(get, [self.constant(field.path[-1]), ast.Constant(0)], [])
         return fact
 
     # --- conditions -----------------------------------------------------------------------------

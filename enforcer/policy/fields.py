@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING
 
@@ -79,9 +79,12 @@ class Field:
     origin: Origin
     cost: Cost = Cost.FIELD
     fact: str = ""  # Attribute of the facts object.
+    argument: float | None = None  # What the fact is a method of: the confidence of `pii.at(0.3)`.
 
     def __str__(self) -> str:
         """The canonical path."""
+        if self.argument is not None:
+            return f"pii.at({self.argument:g}).{format_path(self.path[2:])}"
         return format_path(self.path)
 
 
@@ -188,6 +191,10 @@ _FACTS = {
         _fact("pii.counts", Type(Kind.MAP, element=INT), "pii_counts", Cost.DETECTOR),
         _fact("pii.count", INT, "pii_count", Cost.DETECTOR),
         *(_fact(f"pii.counts.{kind}", INT, "pii_counts", Cost.DETECTOR) for kind in PII_KINDS),
+        _fact("secrets.types", STRINGS, "secrets_types", Cost.DETECTOR),
+        _fact("secrets.count", INT, "secrets_count", Cost.DETECTOR),
+        _fact("injection.score", Type(Kind.DOUBLE), "injection_score", Cost.DETECTOR),
+        _fact("injection.signals", STRINGS, "injection_signals", Cost.DETECTOR),
     )
 }
 CONTAINS_PII: Path = ("llm", "contains_pii")
@@ -205,11 +212,11 @@ _ALIASES: dict[Path, Path] = {
     ("request", "ip_address"): ("caller", "ip"),
 }
 _LATER = {
-    "secrets": "secrets are detected from the detectors release on",
-    "injection": "prompt injection is scored from the detectors release on",
     "budget": "budget() comes with the expression language; `budgets:` enforce limits now",
     "rate": "rate() comes with the expression language; `rate_limits:` enforce limits now",
 }
+# The facts of `pii` at another confidence than .5: `pii.at(0.3).types`.
+_PII_AT = re.compile(r"pii\.at\(\s*([0-9]*\.?[0-9]+)\s*\)\.(.+)")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -229,6 +236,9 @@ def resolve(text: str, *, existing: bool = False) -> Field:
 
     Raises: FieldError.
     """
+    at = _PII_AT.fullmatch(text)
+    if at is not None:
+        return pii_at(float(at.group(1)), at.group(2))
     head = re.match(r"[A-Za-z_]+", text)
     if head is not None and head.group() in _LATER and not existing:
         raise FieldError("ENF0306", f"`{text}` is not known yet", help=_LATER[head.group()])
@@ -244,6 +254,32 @@ def resolve(text: str, *, existing: bool = False) -> Field:
     if existing:
         return Field(("raw", *path), ANY, optional=True, origin=Origin.RAW)
     raise FieldError("ENF0403", f"a request has no field `{text}`", help=_suggest(text))
+
+
+def pii_at(confidence: float, rest: str) -> Field:
+    """
+    The field ``pii.at(confidence).rest``: findings of all kinds from that confidence on.
+
+    Args:
+        confidence: Above 0, at most 1.
+        rest: ``types``, ``count``, ``counts`` or ``counts.<kind>``.
+
+    Raises: FieldError.
+    """
+    if not 0 < confidence <= 1:
+        raise FieldError(
+            "ENF0405",
+            f"`pii.at({confidence:g})` asks for no confidence",
+            help="a confidence is above 0 and at most 1: `pii.at(0.3).types`",
+        )
+    found = _FACTS.get(("pii", *rest.split(".")))
+    if found is None:
+        written = f"pii.at({confidence:g}).{rest}"
+        raise FieldError(
+            "ENF0403", f"there is no `{written}`", help=_suggest(f"pii.{rest}").replace("pii.", "")
+        )
+    path = ("pii", f"at({confidence:g})", *found.path[1:])
+    return replace(found, path=path, fact=f"{found.fact}_at", argument=confidence)
 
 
 def _dynamic(path: Path) -> Field | None:

@@ -56,6 +56,31 @@ class FactsView(Protocol):
     def pii_count(self) -> int:
         """Pieces of personal data, all kinds."""
 
+    def pii_counts_at(self, confidence: float, /) -> Mapping[str, int]:
+        """Pieces of personal data by kind, of all kinds there are, from a confidence on."""
+
+    def pii_types_at(self, confidence: float, /) -> list[str]:
+        """The kinds found so."""
+
+    def pii_count_at(self, confidence: float, /) -> int:
+        """How many pieces were found so."""
+
+    @property
+    def secrets_types(self) -> list[str]:
+        """The kinds of secrets found."""
+
+    @property
+    def secrets_count(self) -> int:
+        """Secrets, all kinds."""
+
+    @property
+    def injection_score(self) -> float:
+        """0 to 1; from 0.5 on it is an attack."""
+
+    @property
+    def injection_signals(self) -> list[str]:
+        """What was seen of an attack, by name."""
+
 
 @dataclass(frozen=True, slots=True)
 class EditSpec:

@@ -136,7 +136,8 @@ def _pii_kinds(lowered: Lowered) -> frozenset[str]:
     guards = [each for each in (lowered.match, lowered.unless) if each is not None]
     for expression in (*guards, *(rule.condition for rule in lowered.rules)):
         for test in tests(expression):
-            if test.field.path[0] == "pii":
+            # `pii.at` looks for all kinds, and for itself alone.
+            if test.field.path[0] == "pii" and test.field.argument is None:
                 literals = test.value if isinstance(test.value, list) else [test.value]
                 named.update(each for each in literals if isinstance(each, str))
                 named.update(test.field.path[2:])
@@ -417,6 +418,8 @@ _DERIVED: tuple[tuple[Path, tuple[Path, ...]], ...] = (
     (("llm", "prompt"), _TEXT_SOURCES),
     (("llm", "contains_pii"), _TEXT_SOURCES),
     (("pii",), _TEXT_SOURCES),
+    (("secrets",), _TEXT_SOURCES),
+    (("injection",), _TEXT_SOURCES),
     # Anything in the call can change its tokens and its price.
     (("llm", "input_tokens"), (("llm",),)),
     (("llm", "max_output_tokens"), (("llm",),)),

@@ -83,8 +83,22 @@ def test_each_computation_over_texts_is_timed_once():
     assert len(taken) == 4
     unasked = RequestFacts(asked, day=DAY, timed=timed)
     assert unasked.input_tokens_exceed(1)
-    assert unasked.pii_at(0.3)
+    assert unasked.pii_counts_at(0.3)
     assert len(taken) == 6
+
+
+def test_a_decision_is_told_what_was_asked_for():
+    """
+    The facts of a decision are counts: those that a rule asked for, and no others.
+    """
+    facts = RequestFacts(request(f"key {TOKEN}. {ORDER}"), day=DAY)
+    assert facts.counted().secrets == {}
+    assert facts.counted().injection is None
+    assert facts.secrets_types
+    assert facts.injection_signals
+    assert facts.counted().secrets == dict.fromkeys(facts.secrets_types, 1)
+    assert facts.counted().injection == facts.injection_score
+    assert facts.counted().pii == {}
 
 
 def test_cost_is_input_and_the_most_that_output_may_take():
@@ -342,7 +356,7 @@ def test_confidence_may_be_asked_for():
     """
     facts = RequestFacts(request("the id 123 45 6789 of John Doe"), day=DAY)
     assert facts.pii_counts == {}
-    assert set(facts.pii_at(0.3)) >= {"ssn", "name"}
+    assert set(facts.pii_types_at(0.3)) >= {"ssn", "name"}
 
 
 @given(

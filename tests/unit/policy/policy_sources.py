@@ -58,6 +58,10 @@ class Facts:
     tokens: int = 0
     cost: float | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    unsure: dict[str, int] = field(default_factory=dict)  # At confidence .4.
+    secrets: list[str] = field(default_factory=list)
+    score: float = 0.0
+    signals: list[str] = field(default_factory=list)
     read: list[str] = field(default_factory=list)
 
     def _note(self, name: str) -> None:
@@ -97,6 +101,36 @@ class Facts:
     def pii_count(self) -> int:
         self._note("pii")
         return sum(self.counts.values())
+
+    def pii_counts_at(self, confidence: float) -> dict[str, int]:
+        self._note(f"pii at {confidence}")
+        return {kind: n for kind, n in self.unsure.items() if confidence <= 0.4} | self.counts
+
+    def pii_types_at(self, confidence: float) -> list[str]:
+        return sorted(self.pii_counts_at(confidence))
+
+    def pii_count_at(self, confidence: float) -> int:
+        return sum(self.pii_counts_at(confidence).values())
+
+    @property
+    def secrets_types(self) -> list[str]:
+        self._note("secrets")
+        return self.secrets
+
+    @property
+    def secrets_count(self) -> int:
+        self._note("secrets")
+        return len(self.secrets)
+
+    @property
+    def injection_score(self) -> float:
+        self._note("injection")
+        return self.score
+
+    @property
+    def injection_signals(self) -> list[str]:
+        self._note("injection")
+        return self.signals
 
 
 def rules_of(matches: list[policy.Match]) -> list[str]:

@@ -408,6 +408,65 @@ def test_a_decisive_term_absorbs_a_fact_that_cannot_be_known():
         assert not found.errors
 
 
+@pytest.mark.parametrize(
+    ("condition", "matched"),
+    [
+        ("{operator: contains, field: secrets.types, value: aws_access_key}", True),
+        ("{operator: contains, field: secrets.types, value: jwt}", False),
+        ("{operator: gt, field: secrets.count, value: 1}", False),
+        ("{operator: gte, field: injection.score, value: 0.5}", True),
+        ("{operator: gt, field: injection.score, value: 1}", False),
+        ("{operator: contains, field: injection.signals, value: persona}", True),
+        ("{operator: contains, field: injection.signals, value: encoded}", False),
+        ("{operator: contains, field: pii.types, value: name}", False),
+        ("{operator: contains, field: pii.at(0.3).types, value: name}", True),
+        ("{operator: contains, field: 'pii.at( .4 ).types', value: name}", True),
+        ("{operator: contains, field: pii.at(0.7).types, value: name}", False),
+        ("{operator: eq, field: pii.at(0.3).count, value: 3}", True),
+        ("{operator: eq, field: pii.at(0.3).counts.name, value: 2}", True),
+        ("{operator: eq, field: pii.at(0.3).counts.phone, value: 0}", True),
+    ],
+)
+def test_what_the_detectors_find_is_a_fact(condition, matched):
+    """
+    Secrets, injection, and personal data from another confidence on are read as any other field.
+    """
+    facts = Facts(
+        counts={"email": 1},
+        unsure={"name": 2},
+        secrets=["aws_access_key"],
+        score=0.8,
+        signals=["persona"],
+    )
+    found = evaluate(
+        program(spec(f"rules: [{{id: a, then: deny, condition: {condition}}}]")), facts
+    )
+    assert bool(found.matches) is matched
+    assert not found.errors
+
+
+def test_another_confidence_asks_for_itself_alone():
+    """
+    `pii.at` sees every kind; what the plain facts look for stays as it was.
+    """
+    text = "rules: [{id: a, then: deny, condition: {operator: gt, field: pii.at(0.3).counts.name, value: 0}}]"
+    assert program(spec(text)).pii_kinds == program(spec("rules: []")).pii_kinds
+
+
+def test_what_is_edited_changes_what_detectors_say():
+    """
+    After an edit of the texts, deny rules on secrets and injection are asked again.
+    """
+    text = (
+        "rules: [{id: a, then: deny, condition: {operator: gt, field: secrets.count, value: 0}}, "
+        "{id: b, then: deny, condition: {operator: gt, field: injection.score, value: 0.5}}]"
+    )
+    facts = Facts(secrets=["jwt"], score=0.9)
+    found = program(spec(text)).recheck(request(), facts, ["/llm/messages/0/content"])
+    assert rules_of(found) == ["p/a:deny", "p/b:deny"]
+    assert not program(spec(text)).recheck(request(), facts, ["llm.model"])
+
+
 def test_a_program_names_the_kinds_of_personal_data_it_asks_for():
     """
     The default kinds, and those that its conditions name: facts must look for them.
