@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
-import uvloop
 
 from enforcer.audit.files import read_lines
 from enforcer.audit.verifier import START, Anchor, Report, Verifier
@@ -76,6 +75,8 @@ def verify(
                 verifier.add(stored.partition, stored.value, offset=stored.offset)
     else:
         target = resolve(bootstrap, prefix, kafka_config=kafka_config)
+        import uvloop  # noqa: PLC0415 — help stays quick
+
         uvloop.run(_read_topic(verifier, target))
     _tell(verifier.report(), output, where=str(file) if file is not None else "the topic")
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from enforcer.broker import KafkaBroker, load
-from enforcer.telemetry import setup_logging
-
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
@@ -20,6 +17,9 @@ _POLL_MS: Final = 500
 @asynccontextmanager
 async def connected(target: BrokerTarget) -> AsyncIterator[Broker]:
     """A started broker, stopped at the end. What is logged meanwhile goes to stderr."""
+    from enforcer.broker import KafkaBroker, load  # noqa: PLC0415 — the help of verbs stays quick
+    from enforcer.telemetry import setup_logging  # noqa: PLC0415 — as above
+
     setup_logging("warning")
     broker = KafkaBroker(
         load(bootstrap=target.bootstrap, prefix=target.prefix, file=target.kafka_config)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from enforcer.broker import KafkaBroker, load, topics
 from enforcer.cli.broker_options import (
     BootstrapOption,
     KafkaConfigOption,
@@ -63,6 +62,8 @@ def apply_(
     """
     config = _config(bootstrap, prefix, kafka_config)
 
+    from enforcer.broker import KafkaBroker, topics  # noqa: PLC0415 — help stays quick
+
     async def run() -> list[Difference]:
         async with KafkaBroker(config) as broker:
             return await topics.apply(
@@ -87,6 +88,8 @@ def diff(
     """Say what `apply` would change; exit code 10 if anything, 0 if nothing."""
     config = _config(bootstrap, prefix, kafka_config)
 
+    from enforcer.broker import KafkaBroker, topics  # noqa: PLC0415 — help stays quick
+
     async def run() -> list[Difference]:
         async with KafkaBroker(config) as broker:
             return await topics.differences(
@@ -104,6 +107,8 @@ def diff(
 
 
 def _config(bootstrap: str | None, prefix: str | None, kafka_config: Path | None) -> BrokerConfig:
+    from enforcer.broker import load  # noqa: PLC0415 — as above
+
     target = resolve(bootstrap, prefix, kafka_config=kafka_config)
     return load(bootstrap=target.bootstrap, prefix=target.prefix, file=target.kafka_config)
 

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import psutil  # type: ignore[import-untyped]
+
 
 class Detached(subprocess.Popen[bytes]):
     """A child that is meant to outlive the call that starts it, and often this process."""
@@ -30,6 +32,7 @@ class Detached(subprocess.Popen[bytes]):
 _children: dict[int, Detached] = {}
 
 _POLL_S = 0.02
+_ASKED_MAX = 50
 
 
 def keep(process: Detached) -> None:
@@ -44,7 +47,7 @@ def start_mark(pid: int) -> float:
     Linux: the kernel's clock ticks between boot and the process's start, for the wall clock's boot
     time moves when the clock is set. Elsewhere: s since the epoch.
     """
-    import psutil  # type: ignore[import-untyped]  # noqa: PLC0415 — 20 ms that `--help` need not pay
+    import psutil  # noqa: PLC0415 — 20 ms that `--help` need not pay
 
     with contextlib.suppress(OSError, ValueError, IndexError):
         # proc(5): field 22. The name in field 2 may hold anything, so count from its last bracket.
@@ -77,10 +80,20 @@ def is_alive(pid: int, *, mark: float, marker: str) -> bool:
                 # It may have ended since the question above.
                 _has_ended_here(pid)
                 return False
-            return start_mark(pid) == mark and marker in process.cmdline()
+            return start_mark(pid) == mark and marker in _command_line(process)
     except psutil.Error:
         # It has ended, or it is somebody else's: ours can always be asked.
         return False
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    """Its arguments. One that is just being started has none for a moment: it is asked again."""
+    for _ in range(_ASKED_MAX):
+        arguments: list[str] = process.cmdline()
+        if arguments:
+            return arguments
+        time.sleep(_POLL_S)
+    return []
 
 
 def _has_ended_here(pid: int) -> bool:

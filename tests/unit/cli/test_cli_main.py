@@ -59,9 +59,9 @@ def test_help_has_its_panels_and_examples() -> None:
 
 def test_help_is_quick() -> None:
     """
-    `--help` costs at most 0.3 s of processor time more than starting Python.
+    `--help` costs at most half as much again as the library that prints it.
 
-    Processor time, and the best of a few tries: what else runs on the machine does not count.
+    Processor time, the best of a few tries, beside its baseline: what else runs on the machine does not count.
     """
 
     def best(command: list[str]) -> float:
@@ -75,10 +75,10 @@ def test_help_is_quick() -> None:
             times.append(user_s + after.children_system - before.children_system)
         return min(times)
 
-    bare = best([sys.executable, "-c", "pass"])
+    library = best([sys.executable, "-c", "import typer.rich_utils"])
     overview = best([sys.executable, "-m", "enforcer.cli", "--help"])
 
-    assert overview - bare < 0.3
+    assert overview < 1.5 * library
 
 
 def test_help_imports_no_verb() -> None:
