@@ -16,6 +16,8 @@ from datetime import date
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
+
 from enforcer import detect, events, policy, state
 from enforcer.bench import machine, workload
 from enforcer.bench.figures import is_noisy, rounded, spread
@@ -38,7 +40,7 @@ def measure(rounds: int, count: int) -> dict[str, Any]:
     """Run the rounds and return the answer of ``bench eval``: *count* requests in each."""
     detect.warm()
     documents = workload.documents()
-    program_of = programs(documents)
+    program_of, in_shadow = programs(documents), programs([*documents, *_in_shadow(documents)])
     rules = _rules(documents)
     source = workload.Workload(3, tag="e")
     taken: dict[str, list[float]] = defaultdict(list)
@@ -47,14 +49,17 @@ def measure(rounds: int, count: int) -> dict[str, Any]:
     for number in range(rounds + 1):
         records = [record for _, record in source.records(count)]
         times = _round(program_of, rules, records)
+        times["request_in_shadow"] = _us(_decider(in_shadow, records), count)
         for name, us in times.items() if number else ():
             taken[name].append(us)
     load = machine.load(begun, machine.read(None), time.process_time() - own_s)
+    shadow = [s / r for s, r in zip(taken["request_in_shadow"], taken["request"], strict=True)]
     multiples = [i / c for i, c in zip(taken["interpreter"], taken["rules_20"], strict=True)]
     answer = {
         "figures": {
             f"{name}_us": median(values) for name, values in taken.items() if name != "interpreter"
-        },
+        }
+        | {"shadow_multiple": median(shadow)},
         "baseline": {"rules_20_us": median(taken["interpreter"])},
         "multiple": median(multiples),
         "multiple_spread": spread(multiples),
@@ -110,6 +115,18 @@ def _round(
         named = {(match.policy, match.rule) for match in matches}
         assert named <= set(interpret(rules, request, fact)), request.id
     decisions: list[events.Decision] = []
+    times["request"] = _us(_decider(program_of, records, decisions), len(records))
+    times["encode"] = _us(lambda: [events.encode_decision(d) for d in decisions], len(decisions))
+    return times
+
+
+def _decider(
+    program_of: Callable[[str], policy.TenantProgram],
+    records: Sequence[tuple[Any, ...]],
+    decisions: list[events.Decision] | None = None,
+) -> Callable[[], None]:
+    """Decides all *records*, from empty rows."""
+    decided = [] if decisions is None else decisions
 
     def decide() -> None:
         engine = Engine(EngineConfig())
@@ -120,11 +137,21 @@ def _round(
             arrival = Arrival(record[0], record[1], source, now_us, now_us)
             decision = engine.request(program_of, arrival, rows, queue).decision
             assert decision is not None
-            decisions.append(decision)
+            decided.append(decision)
 
-    times["request"] = _us(decide, len(records))
-    times["encode"] = _us(lambda: [events.encode_decision(d) for d in decisions], len(decisions))
-    return times
+    return decide
+
+
+def _in_shadow(documents: Iterable[policy.Document]) -> tuple[policy.Document, ...]:
+    """The same policies once more, under other ids, in shadow."""
+    texts: list[tuple[str, str]] = []
+    for document in documents:
+        if document.kind == "Policy":
+            body = orjson.loads(document.canonical)
+            body["metadata"]["id"] += "-shadow"
+            body["spec"]["mode"] = "shadow"
+            texts.append((f"{document.id}.json", orjson.dumps(body).decode()))
+    return policy.load(texts).documents
 
 
 def _us(work: Callable[[], object], count: int) -> float:

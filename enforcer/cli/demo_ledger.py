@@ -19,6 +19,7 @@ from enforcer.audit.verifier import START, Verifier
 from enforcer.cli.demo_figures import VERDICTS, BudgetId, CallId
 from enforcer.cli.reading import records
 from enforcer.config import data
+from enforcer.engine.limits import SHADOW
 from enforcer.state.rows import BUDGET, parse_budget_key
 
 if TYPE_CHECKING:
@@ -115,6 +116,8 @@ class Found:
         """All records are read: join rows and limits."""
         for key, row in self._rows.items():
             parts = parse_budget_key(key)
+            if parts.policy.startswith(SHADOW):
+                continue  # Only tried out: it holds nobody to anything.
             # A row of a global policy marks its name, for a tenant's may have the same.
             shown = parts.policy.removeprefix(GLOBAL)
             name = BudgetId(parts.account, shown, parts.limit_id, parts.key)

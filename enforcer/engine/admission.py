@@ -112,11 +112,7 @@ def _check_budgets(check: Check, plan: limits.Plan, rows: Rows, model: str) -> N
     cost = check.cost_usd_nano
     check.views_before = limits.views(plan.budgets, rows)
     if cost is None:
-        first = plan.budgets[0].limit
-        message = f"no price is known for `{model}`, so it cannot be held to a budget"
-        check.reasons.append(
-            events.Reason(first.policy, first.id, "deny", "unknown_model", message)
-        )
+        check.reasons.append(limits.unpriced(plan.budgets[0].limit, model))
         return
     check.reserves = True
     reasons, check.reserved = limits.check_budgets(plan.budgets, rows, cost_usd_nano=cost)

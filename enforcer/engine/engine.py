@@ -105,6 +105,8 @@ class Engine:
         if failure is None:
             case.plan, failure = self._plan(program, asked, account, arrival.now_us)
         reads = [*keys, state.waiting_key_of(keys[0]), *(b.row for b in case.plan.budgets)]
+        if case.plan.shadow is not None:
+            reads += [b.row for b in case.plan.shadow.budgets]
         case.expired = self._expire(program_of, reads, arrival.now_us, rows, queue, case.outcome)
         found = state.lookup(
             rows,
@@ -311,6 +313,9 @@ class Engine:
         own = own_effects(case, ruling)
         decision = decision_of(case, ruling, own)
         value = encoded(case.arrival, decision)
+        if len(value) > DECISION_BYTES_MAX and decision.shadow:
+            decision.shadow = []  # What is only tried out makes no verdict another.
+            value = encoded(case.arrival, decision)
         if len(value) > DECISION_BYTES_MAX:
             return self._conclude_too_large(case, len(value))
         return self._told(case, decision, value, own)

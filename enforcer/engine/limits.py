@@ -27,6 +27,7 @@ PERIODS = {1_000_000: "second", 60_000_000: "minute", 3_600_000_000: "hour", 86_
 US_PER_MS = 1_000
 BOOKED_USD_NANO_MAX = 1 << 62  # Past its limit: a row has 64 bits, and even `warn` ends there.
 FULL_AT_US_MAX = 1 << 62  # The same for rate limits.
+SHADOW = "~"  # Begins the policy's name in the row keys of limits that are only tried out.
 ESTIMATE = 1  # Marks units that usage settles, until the reservation's expiry takes its place.
 
 
@@ -56,6 +57,8 @@ class Plan(NamedTuple):
     missing: tuple[events.Reason, ...]
     errors: tuple[events.RuleError, ...]
     failed: tuple[events.Reason, ...]
+    shadow: Plan | None = None
+    """Of the limits of shadow policies, which have rows of their own; None where there are none."""
 
 
 NOTHING = Plan((), (), (), (), ())
@@ -100,7 +103,7 @@ def plan(
     pseudonym_key: bytes,
 ) -> Plan:
     """
-    The limits that apply to *request*, with their rows. Shadow limits are left out.
+    The limits that apply to *request*, with their rows; those of shadow policies apart.
 
     Args:
         program: Of the request's tenant.
@@ -110,12 +113,44 @@ def plan(
         now_us: Event time: it says which window.
         pseudonym_key: For keys that name a person.
     """
+    if program.shadow_budgets or program.shadow_rate_limits:
+        live, shadow = (
+            _planned(
+                limits,
+                request,
+                account=account,
+                zone=program.settings.time_zone,
+                found=_Planning(request, facts, now_us, pseudonym_key),
+            )
+            for limits in (
+                (program.budgets, program.rate_limits),
+                (program.shadow_budgets, program.shadow_rate_limits),
+            )
+        )
+        # What errs is told of both; the deny that comes of it stays where it belongs.
+        return live._replace(errors=(*live.errors, *shadow.errors), shadow=shadow)
     if not program.budgets and not program.rate_limits:
         return NOTHING
-    found = _Planning(request, facts, now_us, pseudonym_key)
-    zone = program.settings.time_zone
+    return _planned(
+        (program.budgets, program.rate_limits),
+        request,
+        account=account,
+        zone=program.settings.time_zone,
+        found=_Planning(request, facts, now_us, pseudonym_key),
+    )
+
+
+def _planned(
+    limits: tuple[Sequence[BudgetLimit], Sequence[RateLimit]],
+    request: events.Request,
+    *,
+    account: str,
+    zone: str,
+    found: _Planning,
+) -> Plan:
+    now_us = found.now_us
     budgets: list[PlannedBudget] = []
-    for budget in program.budgets:
+    for budget in limits[0]:
         part = found.key_of(budget)
         if part is not None:
             window = state.window(budget.per, zone, now_us)
@@ -123,7 +158,7 @@ def plan(
             amount = budget.limit_usd_nano(request) or 0
             budgets.append(PlannedBudget(budget, row, part, amount, window.end_us))
     rates: list[PlannedRate] = []
-    for rate in program.rate_limits:
+    for rate in limits[1]:
         part = found.key_of(rate)
         if part is not None:
             row = state.rate_key(account, _name(rate), rate.id, part)
@@ -135,14 +170,20 @@ def plan(
 
 
 def _name(limit: BudgetLimit | RateLimit) -> str:
-    """The policy as row keys name it: a tenant's own and everybody's of the same id have rows of their own."""
-    return f"*{limit.policy}" if limit.code.scope == "*" else limit.policy
+    """
+    The policy as row keys name it.
+
+    A tenant's own and everybody's of the same id have rows of their own, and so has a policy in shadow: put in
+    force, it begins at zero. Neither sign can begin an id.
+    """
+    name = f"*{limit.policy}" if limit.code.scope == "*" else limit.policy
+    return f"{SHADOW}{name}" if limit.shadow else name
 
 
 class _Planning:
     """What is found out about one request's limits, one limit at a time."""
 
-    __slots__ = ("_facts", "_now_us", "_pseudonym_key", "_request", "errors", "failed", "missing")
+    __slots__ = ("_facts", "_pseudonym_key", "_request", "errors", "failed", "missing", "now_us")
 
     def __init__(
         self,
@@ -153,7 +194,7 @@ class _Planning:
     ) -> None:
         self._request = request
         self._facts = facts
-        self._now_us = now_us
+        self.now_us = now_us
         self._pseudonym_key = pseudonym_key
         self.missing: list[events.Reason] = []
         self.errors: list[events.RuleError] = []
@@ -161,8 +202,6 @@ class _Planning:
 
     def key_of(self, limit: BudgetLimit | RateLimit) -> str | None:
         """The key part of the limit's row, or None where the limit does not apply."""
-        if limit.shadow:
-            return None
         if not self._applies(limit):
             return None
         if not limit.paths:
@@ -178,7 +217,7 @@ class _Planning:
 
     def _applies(self, limit: BudgetLimit | RateLimit) -> bool:
         """Whether the limit's policy concerns the request; what errs is listed, and denies unless told to skip."""
-        holds = limit.code.guard(self._request, self._facts, self._now_us)
+        holds = limit.code.guard(self._request, self._facts, self.now_us)
         if holds is None:
             message = f"the match of policy `{limit.policy}` could not be evaluated"
             self.errors.append(
@@ -279,6 +318,12 @@ def check_budgets(
             )
         effects.append(events.Effect("reserve", row_key, cost_usd_nano, 0, until_us))
     return reasons, effects
+
+
+def unpriced(limit: BudgetLimit, model: str) -> events.Reason:
+    """The denial of a model that has no price, where a budget applies."""
+    message = f"no price is known for `{model}`, so it cannot be held to a budget"
+    return _reason(limit, "deny", "unknown_model", message)
 
 
 def views(planned: Sequence[PlannedBudget], rows: Rows) -> list[events.BudgetView]:

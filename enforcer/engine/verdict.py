@@ -12,6 +12,7 @@ from enforcer import events
 from enforcer.engine import edits
 from enforcer.engine.admission import Check, check_limits
 from enforcer.engine.ruling import Ruling
+from enforcer.engine.shadow import rule_in_shadow
 from enforcer.policy.model import EVALUATION_ERROR
 
 if TYPE_CHECKING:
@@ -63,7 +64,6 @@ def rule_on(
         events.RuleError(e.policy, e.rule, e.code, e.message) for e in evaluation.errors
     ]
     ruling.errors += plan.errors
-    ruling.shadow = [_reason(match) for match in evaluation.shadow]
     by_verdict: dict[str, list[Match]] = {"deny": [], "modify": [], "warn": [], "allow": []}
     for match in evaluation.matches:
         by_verdict[match.verdict].append(match)
@@ -95,6 +95,10 @@ def rule_on(
     if merged is not None and kept and not denials:
         ruling.edits = merged.operations
     _join(ruling, check, denials, kept, allowed=by_verdict["allow"])
+    if evaluation.shadow or plan.shadow is not None:
+        rule_in_shadow(
+            ruling, asked, evaluation.shadow, plan.shadow, check=check, rows=rows, now_us=now_us
+        )
     return ruling
 
 

@@ -267,6 +267,8 @@ class TenantProgram:
         "policy_sets",
         "rate_limits",
         "settings",
+        "shadow_budgets",
+        "shadow_rate_limits",
         "tenant",
     )
 
@@ -295,12 +297,12 @@ class TenantProgram:
         self._index = _Index(tuple(each for each in policies if not each.shadow))
         shadow = tuple(each for each in policies if each.shadow)
         self._shadow_index = _Index(shadow) if shadow else None
-        self.budgets: tuple[BudgetLimit, ...] = _ordered(
-            [limit for scope in scopes for limit in scope.budgets]
-        )
-        self.rate_limits: tuple[RateLimit, ...] = _ordered(
-            [limit for scope in scopes for limit in scope.rate_limits]
-        )
+        budgets = _ordered([limit for scope in scopes for limit in scope.budgets])
+        self.budgets: tuple[BudgetLimit, ...] = tuple(b for b in budgets if not b.shadow)
+        self.shadow_budgets: tuple[BudgetLimit, ...] = tuple(b for b in budgets if b.shadow)
+        rates = _ordered([limit for scope in scopes for limit in scope.rate_limits])
+        self.rate_limits: tuple[RateLimit, ...] = tuple(r for r in rates if not r.shadow)
+        self.shadow_rate_limits: tuple[RateLimit, ...] = tuple(r for r in rates if r.shadow)
         self._recheck_cache: dict[
             tuple[str, ...], tuple[tuple[PolicyCode, frozenset[Match]], ...]
         ] = {}
