@@ -238,27 +238,38 @@ def children(node: Node) -> Iterator[Node]:  # noqa: C901, PLR0912 — one arm f
             pass
 
 
+_N = TypeVar("_N", bound="Node")
+
+
 def rewritten(node: Node, change: Callable[[Node], Node]) -> Node:
     """
     The tree with *change* applied to every node, from the leaves up.
 
     What does not change stays the same object. A ``Has`` keeps its field: its operand is what changes.
     """
+    return change(rewritten_below(node, lambda below: rewritten(below, change)))
+
+
+def rewritten_below(node: _N, change: Callable[[Node], Node]) -> _N:
+    """
+    *node* with *change* applied to the nodes right below it, for whoever goes down the tree by himself.
+
+    What does not change stays the same object. Of a ``Has`` the operand of its field changes.
+    """
     if isinstance(node, Has):
         select = node.select
-        return change(_with(node, select=_with(select, operand=rewritten(select.operand, change))))
-    fields = {name: _rewritten_part(getattr(node, name), change) for name in _PARTS[type(node)]}
-    return change(_with(node, **fields))
+        return _with(node, select=_with(select, operand=change(select.operand)))
+    fields = {name: _changed_part(getattr(node, name), change) for name in _PARTS[type(node)]}
+    return _with(node, **fields)
 
 
-def _rewritten_part(part: Any, change: Callable[[Node], Node]) -> Any:
+def _changed_part(part: Any, change: Callable[[Node], Node]) -> Any:
     """A field of a node: a node, or a tuple of nodes, of pairs with nodes, of operators."""
     if isinstance(part, tuple):
-        return tuple(_rewritten_part(each, change) for each in part)
-    return part if part is None or isinstance(part, str) else rewritten(part, change)
+        return tuple(_changed_part(each, change) for each in part)
+    return part if part is None or isinstance(part, str) else change(part)
 
 
-_N = TypeVar("_N", bound="Node")
 _PARTS: Final[dict[type, tuple[str, ...]]] = {
     Literal: (),
     Ident: (),

@@ -3,7 +3,7 @@ What is wrong with a policy source: one finding per fault, with a stable code, a
 
 Codes are stable for ever and are headings of docs/errors.md. They are grouped by stage: 01 reading the
 text, 02 the document's shape, 03 what the language will have later, 04 conditions, 05 effects, 06 the
-existing engine's form.
+existing engine's form, 07 expressions.
 """
 
 from __future__ import annotations
@@ -68,6 +68,10 @@ CODES: dict[str, str] = {
     "ENF0505": "An unknown kind of personal data",
     "ENF0506": "A policy without effect",
     "ENF0601": "A policy that is not active",
+    "ENF0701": "An expression that cannot be read",
+    "ENF0702": "An expression beyond a bound",
+    "ENF0703": "An unknown budget or rate limit",
+    "ENF0704": "An expression whose types do not fit",
 }
 
 

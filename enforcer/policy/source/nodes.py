@@ -34,13 +34,15 @@ class Node:
     A value and its place.
 
     ``value`` is None, bool, int, Decimal (a number written with point or exponent), str, a list of
-    nodes or a dict of nodes. ``keys`` holds where each key of a map stands.
+    nodes or a dict of nodes. ``keys`` holds where each key of a map stands, ``text_at`` where the text of a
+    block scalar begins, whose lines are then those of the file.
     """
 
     value: Any
     span: Span
     style: Style = "plain"
     keys: dict[str, Span] = field(default_factory=dict)
+    text_at: Span | None = None
 
     def get(self, key: str) -> Node | None:
         """The value under *key* of a map; None where there is none, or where this is no map."""

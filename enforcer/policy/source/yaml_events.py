@@ -183,8 +183,20 @@ class _Builder:
         if frame is not None and isinstance(frame.node.value, dict) and frame.key is None:
             self._take_key(frame, event, value, span=span)
         else:
-            self._place(Node(value, span, style))
+            text_at = self._text_at(event) if event.style == "|" else None
+            self._place(Node(value, span, style, text_at=text_at))
         return True
+
+    def _text_at(self, event: Any) -> Span | None:
+        """Where the text of a literal block scalar begins; None where nothing stands in it."""
+        begin = self._text.find("\n", event.start_mark.index) + 1
+        line = event.start_mark.line + 2
+        indents = [
+            len(each) - len(each.lstrip(" "))
+            for each in self._text[begin : event.end_mark.index].split("\n")
+            if each.strip(" ")
+        ]
+        return Span(self._file, line, min(indents) + 1) if indents else None
 
     def _take_key(self, frame: _Frame, event: Any, value: Any, *, span: Span) -> None:
         key = event.value

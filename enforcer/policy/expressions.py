@@ -1,0 +1,439 @@
+"""
+Expressions of policies: CEL text to a tree whose every name is a fact, with its types and places.
+
+``parse_condition`` reads the text of a ``when``, ``match`` or ``unless`` and resolves it: the longest chain of
+fields, literal indexes and literal keys that is a path becomes one name (see ``environment``), aliases
+become the canonical path, ``values.<id>`` a constant, ``budget("id").remaining_usd`` a row. What no request
+has is a finding at its place, and so is what the type checker refuses. Macro variables hide facts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from enforcer import cel
+from enforcer.cel import names
+from enforcer.cel.standard import TYPES
+from enforcer.cel.syntax import (
+    Bind,
+    Block,
+    Call,
+    Has,
+    Ident,
+    Index,
+    Literal,
+    Macro,
+    Node,
+    Select,
+    children,
+    rewritten_below,
+)
+from enforcer.errors import Span
+from enforcer.policy import fields
+from enforcer.policy.environment import ROW_AMOUNTS, Environment, Fact, fact_of, node_of
+from enforcer.policy.fields import FieldError, Kind
+from enforcer.policy.paths import format_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from enforcer.policy import source
+    from enforcer.policy.findings import Findings
+    from enforcer.policy.paths import Path
+
+DEPTH_MAX: Final = 64
+"""How deep an expression may nest; a chain of one precedence counts once."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Condition:
+    """
+    An expression of a policy, parsed, resolved and typed.
+
+    Args:
+        expression: As its author wrote it.
+        resolved: The same with facts for names; nodes keep the spans of the text.
+        checked: The types of ``resolved``, by identity of its nodes. Without issues.
+        environment: Which facts the names are.
+        facts: Those that ``resolved`` reads, in the order of the text, each once.
+        node: Where the text stands in its document.
+    """
+
+    expression: cel.Expression
+    resolved: cel.Expression
+    checked: cel.Checked
+    environment: Environment
+    facts: tuple[Fact, ...]
+    node: source.Node
+
+    def place(self, offset: int) -> Span:
+        """The place of a code point of the text, in the document's file."""
+        return place_in(self.node, self.expression.source.place(offset))
+
+
+def place_in(node: source.Node, at: tuple[int, int]) -> Span:
+    """
+    The place in a file of line and column *at*, from 1, of the text that *node* holds.
+
+    Exact for block scalars (``|``) and for texts on one line; of others the place where the text begins.
+    """
+    line, column = at
+    begin = node.text_at or node.span
+    if node.text_at is not None:
+        return Span(begin.file, begin.line + line - 1, begin.column + column - 1)
+    if line > 1:
+        return begin
+    return Span(begin.file, begin.line, begin.column + column - 1 + (node.style == "quoted"))
+
+
+def parse_condition(
+    text: str,
+    node: source.Node,
+    environment: Environment,
+    findings: Findings,
+    *,
+    wanted: cel.Type | None = None,
+) -> Condition | None:
+    """
+    Read an expression; None, and findings, where it is none or does not check.
+
+    Args:
+        text: The expression.
+        node: Where it stands.
+        environment: What it may name; learns the facts that it names.
+        findings: Where faults go.
+        wanted: The type it must have; bool unless given. ``dyn`` takes any.
+    """
+    try:
+        expression = cel.parse(text)
+    except cel.CelSyntaxError as error:
+        code = "ENF0702" if isinstance(error, cel.LimitError) else "ENF0701"
+        at = (error.span.line, error.span.column)
+        said = f"the expression cannot be read: {error.message}"
+        findings.error(code, said, place_in(node, at), help="correct the expression")
+        return None
+    reading = _Reading(expression, node, environment, findings)
+    before = findings.error_count
+    reading.hold_depth(expression.root)
+    if findings.error_count > before:
+        return None
+    resolved = replace(expression, root=reading.resolve(expression.root, frozenset()))
+    if findings.error_count > before:
+        return None
+    checked = cel.check(resolved, environment.cel)
+    for issue in checked.issues:
+        reading.error("ENF0704", issue.message, issue.start, "correct the types")
+    if not checked.issues and not _fits(checked.type, wanted or cel.read_type("bool")):
+        what = f"the expression is of type {checked.type}, not {wanted or 'bool'}"
+        reading.error("ENF0704", what, 0, "a condition is true or false")
+    if findings.error_count > before:
+        return None
+    return Condition(
+        expression, resolved, checked, environment, tuple(reading.facts.values()), node
+    )
+
+
+def _fits(found: cel.Type, wanted: cel.Type) -> bool:
+    return found == wanted or "dyn" in {found.name, wanted.name}
+
+
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """``a.b[0]["c"]``: its first node, and the steps with the node that each ends."""
+
+    root: Node
+    steps: tuple[tuple[str | int, Node], ...]
+
+
+def _chain(node: Node) -> _Chain:
+    steps: list[tuple[str | int, Node]] = []
+    while True:
+        if isinstance(node, Select) and not node.optional:
+            steps.append((node.name, node))
+            node = node.operand
+        elif isinstance(node, Index) and not node.optional and _is_step(node.index):
+            assert isinstance(node.index, Literal)
+            steps.append((node.index.value, node))
+            node = node.operand
+        else:
+            return _Chain(node, tuple(reversed(steps)))
+
+
+def _is_step(node: Node) -> bool:
+    """Whether an index is a literal key or position."""
+    if not isinstance(node, Literal):
+        return False
+    value = node.value
+    return value.__class__ is str or (value.__class__ is int and 0 <= value < 10**9)
+
+
+class _Reading:
+    """One expression on its way from names to facts."""
+
+    def __init__(
+        self,
+        expression: cel.Expression,
+        node: source.Node,
+        environment: Environment,
+        findings: Findings,
+    ) -> None:
+        self._source = expression.source
+        self._node = node
+        self._environment = environment
+        self._findings = findings
+        self.facts: dict[str, Fact] = {}
+
+    def error(self, code: str, message: str, offset: int, help_line: str) -> None:
+        """A finding at a code point of the text."""
+        place = place_in(self._node, self._source.place(offset))
+        self._findings.error(code, message, place, help=help_line)
+
+    def hold_depth(self, root: Node) -> None:
+        """Hold the language's bound on nesting, which is half of what the parser takes."""
+        level, depth = [root], 0
+        while level:
+            depth += 1
+            if depth > DEPTH_MAX:
+                said = f"the expression nests deeper than {DEPTH_MAX}"
+                self.error("ENF0702", said, level[0].span[0], "name a part of it under `variables`")
+                return
+            level = [below for each in level for below in children(each)]
+
+    def resolve(self, node: Node, hidden: frozenset[str]) -> Node:
+        """*node* with facts for names; *hidden* are the variables of macros around it."""
+        if isinstance(node, Has):
+            return self._has(node, hidden)
+        if isinstance(node, Select | Index) and node.optional:
+            return self._optional(node, hidden)
+        if isinstance(node, Ident | Select | Index):
+            return self._path(node, hidden)
+        if isinstance(node, Call):
+            return self._call(node, hidden)
+        if isinstance(node, Macro):
+            inner = hidden | set(node.variables)
+            return replace(
+                node,
+                operand=self.resolve(node.operand, hidden),
+                bodies=tuple(self.resolve(each, inner) for each in node.bodies),
+            )
+        if isinstance(node, Bind):
+            inner = hidden | {node.variable}
+            return replace(
+                node, value=self.resolve(node.value, hidden), body=self.resolve(node.body, inner)
+            )
+        if isinstance(node, Block):
+            slots = {f"@index{at}" for at in range(len(node.slots))}
+            return rewritten_below(node, lambda each: self.resolve(each, hidden | slots))
+        return rewritten_below(node, lambda each: self.resolve(each, hidden))
+
+    # --- names ----------------------------------------------------------------------------------
+
+    def _path(self, node: Node, hidden: frozenset[str]) -> Node:
+        """A chain of names and keys: the fact of its longest beginning that is one, and the rest of it."""
+        chain = _chain(node)
+        found = self._longest(chain, hidden)
+        if found is None:
+            return self._resolve_steps(chain, 0, self._root(chain, hidden))
+        fact, length = found
+        if self._lacks_field(chain, fact, length):
+            return node
+        place = (chain.steps[length - 1][1] if length else chain.root).span
+        return self._resolve_steps(chain, length, self._named(fact, place))
+
+    def _lacks_field(self, chain: _Chain, fact: Fact, length: int) -> bool:
+        """Whether *chain* goes on with a field that the declared object *fact* does not have; a finding."""
+        is_object = fact.field is not None and fact.field.type.kind is Kind.RECORD
+        if not is_object or length == len(chain.steps):
+            return False
+        self._unknown(chain)
+        return True
+
+    def _resolve_steps(self, chain: _Chain, start: int, operand: Node) -> Node:
+        """The steps of a chain from *start* on, over another operand."""
+        for _, step in chain.steps[start:]:
+            assert isinstance(step, Select | Index)
+            operand = replace(step, operand=operand)
+        return operand
+
+    def _root(self, chain: _Chain, hidden: frozenset[str]) -> Node:
+        """The beginning of a chain that is no path."""
+        root = chain.root
+        if not isinstance(root, Ident):
+            return self.resolve(root, hidden)
+        if self._is_hidden(root, hidden) or root.name.startswith("@") or self._is_type(chain):
+            return root
+        self._unknown(chain)
+        return root
+
+    def _is_type(self, chain: _Chain) -> bool:
+        """Whether a chain names a type, or a variable of the policy."""
+        steps = [step for step, _ in chain.steps if isinstance(step, str)]
+        assert isinstance(chain.root, Ident)
+        dotted = ".".join([chain.root.name, *steps])
+        return chain.root.name in TYPES or dotted in TYPES
+
+    @staticmethod
+    def _is_hidden(root: Node, hidden: frozenset[str]) -> bool:
+        return isinstance(root, Ident) and not root.absolute and root.name in hidden
+
+    def _named(self, fact: Fact, span: tuple[int, int]) -> Select:
+        self._environment.declare(fact)
+        self.facts.setdefault(fact.name, fact)
+        return node_of(fact, span)
+
+    def _longest(self, chain: _Chain, hidden: frozenset[str]) -> tuple[Fact, int] | None:
+        """The fact of the longest beginning of *chain* that is one, and how many steps it takes."""
+        special = self._special(chain, hidden)
+        if special is not None:
+            return special
+        root = chain.root
+        if not isinstance(root, Ident) or self._is_hidden(root, hidden):
+            return None
+        path = (root.name, *(step for step, _ in chain.steps))
+        if root.name == "request" and len(path) > 1 and isinstance(path[1], str):
+            found = self._longest_of(path[1:])
+            return (found[0], found[1] + 1) if found else None
+        return self._longest_of(path)
+
+    @staticmethod
+    def _longest_of(path: Path) -> tuple[Fact, int] | None:
+        for length in range(len(path), 0, -1):
+            try:
+                found = fields.resolve(format_path(path[:length]))
+            except FieldError:
+                continue
+            return fact_of(found), length - 1
+        return None
+
+    def _special(self, chain: _Chain, hidden: frozenset[str]) -> tuple[Fact, int] | None:
+        """``values.id``, ``budget("id").amount``, ``rate("id").amount``, ``pii.at(0.3).types``."""
+        root, steps = chain.root, chain.steps
+        if isinstance(root, Ident) and root.name == "values" and not self._is_hidden(root, hidden):
+            found = self._environment.value(str(steps[0][0])) if steps else None
+            return (found, 1) if found is not None else None
+        if not isinstance(root, Call) or not steps:
+            return None
+        if root.target is None and root.function in ROW_AMOUNTS:
+            id_ = _literal(root, str)
+            found = None
+            if id_ is not None:
+                found = self._environment.row(root.function, id_, str(steps[0][0]))
+            return (found, 1) if found is not None else None
+        if _is_pii_at(root, hidden):
+            return self._pii_at(root, steps)
+        return None
+
+    def _pii_at(
+        self, call: Call, steps: tuple[tuple[str | int, Node], ...]
+    ) -> tuple[Fact, int] | None:
+        confidence = _literal(call, float)
+        for length in range(len(steps), 0, -1):
+            rest = ".".join(str(step) for step, _ in steps[:length])
+            try:
+                return fact_of(fields.pii_at(confidence or 0.0, rest)), length
+            except FieldError:
+                continue
+        return None
+
+    def _unknown(self, chain: _Chain) -> None:
+        """Say that a chain names nothing."""
+        root = chain.root
+        assert isinstance(root, Ident)
+        path: Path = (root.name, *(step for step, _ in chain.steps))
+        if root.name == "values":
+            known = ", ".join(sorted(self._environment.values_by_name)) or "none"
+            name = f"`values.{path[1]}`" if len(path) > 1 else "`values` alone"
+            said = f"no Values document of this scope has {name}"
+            self.error("ENF0409", said, root.span[0], f"there are: {known}")
+            return
+        if root.name == "request":
+            path = path[1:] or path
+        try:
+            fields.resolve(format_path(path))
+        except FieldError as error:
+            self.error(error.code, str(error), root.span[0], error.help)
+        else:
+            raise AssertionError(path)
+
+    # --- presence -------------------------------------------------------------------------------
+
+    def _has(self, node: Has, hidden: frozenset[str]) -> Node:
+        select = node.select
+        whole = self._whole(Select(select.operand, select.name, span=select.span), hidden)
+        if whole is not None:
+            return Has(whole, node.span)
+        operand = self.resolve(select.operand, hidden)
+        return Has(replace(select, operand=operand), node.span)
+
+    def _optional(self, node: Select | Index, hidden: frozenset[str]) -> Node:
+        plain: Node | None = None
+        if isinstance(node, Select):
+            plain = Select(node.operand, node.name, span=node.span)
+        elif _is_step(node.index):
+            plain = Index(node.operand, node.index, span=node.span)
+        whole = None if plain is None else self._whole(plain, hidden)
+        if whole is not None:
+            return replace(whole, optional=True)
+        return rewritten_below(node, lambda each: self.resolve(each, hidden))
+
+    def _whole(self, node: Node, hidden: frozenset[str]) -> Select | None:
+        """The node of the fact that all of *node* names, if it is one with a presence of its own."""
+        chain = _chain(node)
+        found = self._longest(chain, hidden)
+        if found is None or self._lacks_field(chain, *found) or found[1] != len(chain.steps):
+            return None
+        return self._named(found[0], node.span)
+
+    # --- calls ----------------------------------------------------------------------------------
+
+    def _call(self, node: Call, hidden: frozenset[str]) -> Node:
+        if node.target is None and node.function in ROW_AMOUNTS:
+            self._unknown_row(node)
+            return node
+        if _is_pii_at(node, hidden):
+            said = (
+                "`pii.at` takes a literal confidence, and is asked for `types`, `count` or `counts`"
+            )
+            self.error("ENF0405", said, node.span[0], "for example `pii.at(0.3).types`")
+            return node
+        named = names.function_named(self._environment.cel, node, hidden)
+        target = node.target
+        if named is None and target is not None:
+            target = self.resolve(target, hidden)
+        arguments = tuple(self.resolve(each, hidden) for each in node.arguments)
+        return replace(node, target=target, arguments=arguments)
+
+    def _unknown_row(self, node: Call) -> None:
+        kind = node.function
+        known = self._environment.rows.get(kind, {})
+        amounts = ", ".join(ROW_AMOUNTS[kind])
+        listed = ", ".join(sorted(known)) or "none"
+        said = (
+            f"`{kind}` takes the literal id of one of the policy's own, and is asked for {amounts}"
+        )
+        self.error("ENF0703", said, node.span[0], f"there are: {listed}")
+
+
+def _literal(call: Call, kind: type) -> Any:
+    """The one literal argument of a call, of a Python type; None where it is another."""
+    if len(call.arguments) != 1 or not isinstance(call.arguments[0], Literal):
+        return None
+    value = call.arguments[0].value
+    if kind is float and value.__class__ is int:
+        return float(value)
+    return value if value.__class__ is kind else None
+
+
+def _is_pii_at(node: Node, hidden: frozenset[str]) -> bool:
+    if not isinstance(node, Call) or node.function != "at":
+        return False
+    target = node.target
+    return isinstance(target, Ident) and target.name == "pii" and target.name not in hidden
+
+
+def literals(node: Node) -> Iterator[Any]:
+    """Every literal value in a tree."""
+    for each in cel.walk(node):
+        if isinstance(each, Literal):
+            yield each.value
