@@ -70,7 +70,7 @@ def verify(
     """
     verifier = Verifier(_schemas(), from_=_anchors(from_), head=_anchors(head))
     if file is not None:
-        with _opened(file) as lines:
+        with opened(file) as lines:
             for stored in read_lines(lines):
                 verifier.add(stored.partition, stored.value, offset=stored.offset)
     else:
@@ -188,7 +188,8 @@ def _schemas() -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def _opened(file: Path) -> Iterator[BinaryIO]:
+def opened(file: Path) -> Iterator[BinaryIO]:
+    """A file of audit records, or stdin for ``-``. Raises: NotFoundError."""
     if str(file) == "-":
         yield sys.stdin.buffer
         return

@@ -127,6 +127,13 @@ VERBS: tuple[Verb, ...] = (
         ("enforcer audit verify",),
     ),
     Verb(
+        "shadow",
+        "enforcer.cli.shadow:app",
+        INSPECT,
+        "See what policies in shadow would have changed.",
+        ("enforcer shadow report", "enforcer shadow report --since 24h --output json"),
+    ),
+    Verb(
         "scan",
         "enforcer.cli.scan:scan",
         INSPECT,
