@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from enforcer.cli import policy_test
 from enforcer.cli.broker_options import BootstrapOption, KafkaConfigOption, PrefixOption, resolve
 from enforcer.cli.output import OutputFormat, OutputOption, emit, note, write
 from enforcer.cli.policy_files import load, report
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 app = typer.Typer(no_args_is_help=True)
+app.command("test")(policy_test.run_tests)
 
 PathsArgument = Annotated[
     list[Path],

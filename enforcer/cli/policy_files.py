@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from enforcer.policy import Finding, Loaded
 
 SUFFIXES = (".yaml", ".yml", ".json")
-NOT_DOCUMENTS = (".cases.yaml", ".cases.yml", ".test.yaml", ".test.yml")
-"""Cases stand beside their policies, and are no policies."""
+NOT_DOCUMENTS = (".test.yaml", ".test.yml", ".test.json")
+"""Tests stand beside their policies, and are no policies."""
 STDIN = "<stdin>"
 SOURCE_BYTES_MAX = 64 * 1024 * 1024
 

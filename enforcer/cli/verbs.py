@@ -92,8 +92,12 @@ VERBS: tuple[Verb, ...] = (
         "policy",
         "enforcer.cli.policy:app",
         POLICIES,
-        "Check policies, and put them in force.",
-        ("enforcer policy check policies/", "enforcer policy apply policies/"),
+        "Check and test policies, and put them in force.",
+        (
+            "enforcer policy check policies/",
+            "enforcer policy test policies/ --threshold 100",
+            "enforcer policy apply policies/",
+        ),
     ),
     Verb(
         "eval",

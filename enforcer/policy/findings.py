@@ -3,7 +3,7 @@ What is wrong with a policy source: one finding per fault, with a stable code, a
 
 Codes are stable for ever and are headings of docs/errors.md. They are grouped by stage: 01 reading the
 text, 02 the document's shape, 03 what the language will have later, 04 conditions, 05 effects, 06 the
-existing engine's form, 07 expressions.
+existing engine's form, 07 expressions, 20 files of tests.
 """
 
 from __future__ import annotations
@@ -72,6 +72,11 @@ CODES: dict[str, str] = {
     "ENF0702": "An expression beyond a bound",
     "ENF0703": "An unknown budget or rate limit",
     "ENF0704": "An expression whose types do not fit",
+    "ENF2001": "An unknown parameter",
+    "ENF2002": "An unknown fixture",
+    "ENF2003": "Documents under test that are not there",
+    "ENF2004": "A matrix that cannot be used",
+    "ENF2005": "A file that holds no tests",
 }
 
 

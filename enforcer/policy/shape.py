@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from enforcer.policy import documents as models
 from enforcer.policy.documents import API_VERSION, KINDS, MODELS, TAG_SIGN, AnyModel
 from enforcer.policy.source import Node, plain
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
     from pydantic_core import ErrorDetails
 
     from enforcer.policy.findings import Findings
 
+M = TypeVar("M", bound=BaseModel)
+
 # What a map under a key is, to say which fields it may have.
-_MODELS_BY_KEY: dict[str, tuple[type[BaseModel], ...]] = {
+ModelsByKey = Mapping[str, tuple[type[BaseModel], ...]]
+_MODELS_BY_KEY: ModelsByKey = {
+    "": (models.Policy,),
     "metadata": (models.PolicyMetadata,),
     "spec": (models.PolicySpec, models.TenantSpec),
     "rules": (models.Rule,),
@@ -67,15 +71,31 @@ def to_model(node: Node, findings: Findings) -> AnyModel | None:
         help_line = f"did you mean `{close[0]}`?" if close else f"one of {', '.join(KINDS)}"
         findings.error("ENF0204", said, (kind or node).span, help=help_line)
         return None
+    found: AnyModel | None = validated(MODELS[kind.value], node, findings)
+    return found
+
+
+def validated(
+    model: type[M], node: Node, findings: Findings, *, by_key: ModelsByKey | None = None
+) -> M | None:
+    """
+    The tree as *model*; None, and a finding for each fault at its place, where it has another shape.
+
+    Args:
+        model: What it should be.
+        node: The tree.
+        findings: Where faults go.
+        by_key: What a map under a key is, to say which fields it may have; a document's unless given.
+    """
     try:
-        return MODELS[kind.value].model_validate(plain(node))
+        return model.model_validate(plain(node))
     except ValidationError as error:
         for details in error.errors(include_url=False):
-            _finding(details, node, findings)
+            _finding(details, node, findings, by_key or _MODELS_BY_KEY)
         return None
 
 
-def _finding(details: ErrorDetails, node: Node, findings: Findings) -> None:
+def _finding(details: ErrorDetails, node: Node, findings: Findings, by_key: ModelsByKey) -> None:
     place = [step for step in details["loc"] if not str(step).startswith(TAG_SIGN)]
     span = node.find(place)
     name = str(place[-1]) if place else "document"
@@ -85,7 +105,7 @@ def _finding(details: ErrorDetails, node: Node, findings: Findings) -> None:
         parent = _child(node, place[:-1])
         span = parent.keys.get(name, span) if parent is not None else span
         findings.error(
-            "ENF0201", f"there is no field `{name}` here", span, help=_suggest(name, place)
+            "ENF0201", f"there is no field `{name}` here", span, help=_suggest(name, place, by_key)
         )
     else:
         findings.error(
@@ -139,9 +159,9 @@ def _hint(details: ErrorDetails) -> str:
     return "correct the value"
 
 
-def _suggest(name: str, place: list[Any]) -> str:
+def _suggest(name: str, place: list[Any], by_key: ModelsByKey) -> str:
     keys = [step for step in place[:-1] if isinstance(step, str)]
-    found = _MODELS_BY_KEY.get(keys[-1] if keys else "", (models.Policy,))
+    found = by_key.get(keys[-1] if keys else "", by_key[""])
     known = sorted({field for model in found for field in model.model_fields})
     close = difflib.get_close_matches(name, known, n=1)
     return f"did you mean `{close[0]}`?" if close else f"fields are {', '.join(known)}"

@@ -183,7 +183,7 @@ def test_a_stream_of_documents_and_a_folder_are_the_same(capsys, tmp_path):
     """The ready policies in their folders, and as one stream of documents."""
     requests = tmp_path / "requests.jsonl"
     requests.write_text("\n".join(line(id=f"r{at}") for at in range(3)))
-    texts = [p.read_text() for p in sorted(POLICIES.rglob("*.yaml")) if ".cases." not in p.name]
+    texts = [p.read_text() for p in sorted(POLICIES.rglob("*.yaml")) if ".test." not in p.name]
     (tmp_path / "all.yaml").write_text("\n---\n".join(texts))
     found = []
     for policies in (POLICIES, tmp_path / "all.yaml"):

@@ -165,8 +165,10 @@ def test_one_fault_is_told_once(code, text):
 def test_every_code_has_a_case_and_a_page():
     """
     Each code is tested here and is a heading of docs/errors.md, in the same words, in order.
+
+    Those of files of tests (20) are tested where these are read: test_policy_cases.py.
     """
-    assert {case[0] for case in CASES} == set(policy.CODES)
+    assert {case[0] for case in CASES} == {c for c in policy.CODES if not c.startswith("ENF20")}
     text = (ROOT / "docs" / "errors.md").read_text()
     headings = re.findall(r"^## (ENF\d{4}) (.+)$", text, re.MULTILINE)
     assert headings == sorted(policy.CODES.items())

@@ -1,0 +1,56 @@
+"""A tenant's program that keeps what it was asked, so that a trace is of what the engine decided."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from enforcer.policy.program import TenantProgram
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from enforcer.events import Request
+    from enforcer.policy.model import Evaluation, FactsView, Match
+
+
+class Asked(NamedTuple):
+    """What rules are evaluated on."""
+
+    request: Request
+    facts: FactsView
+    now_us: int | None
+
+
+class TracedProgram(TenantProgram):
+    """The same program; ``asked`` and ``found`` are those of the last evaluation, for one thread alone."""
+
+    __slots__ = ("asked", "found", "rechecked")
+
+    asked: Asked | None
+    found: Evaluation | None
+    rechecked: tuple[Asked, list[Match]] | None
+
+    def forget(self) -> None:
+        """Before a request: what was asked for another is no answer to this one."""
+        self.asked = self.found = self.rechecked = None
+
+    def evaluate(
+        self, request: Request, facts: FactsView, *, now_us: int | None = None
+    ) -> Evaluation:
+        """As of any program."""
+        self.asked = Asked(request, facts, now_us)
+        self.found = super().evaluate(request, facts, now_us=now_us)
+        return self.found
+
+    def recheck(
+        self,
+        request: Request,
+        facts: FactsView,
+        edited_paths: Iterable[str],
+        *,
+        now_us: int | None = None,
+    ) -> list[Match]:
+        """As of any program."""
+        found = super().recheck(request, facts, edited_paths, now_us=now_us)
+        self.rechecked = (Asked(request, facts, now_us), found)
+        return found
