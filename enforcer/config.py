@@ -10,6 +10,7 @@ Settings, and where packaged data lies. The only reader of the environment.
 | ``ENFORCER_CACHE`` | what can be made again: jars, the JVM's caches | ``$XDG_CACHE_HOME/enforcer`` |
 | ``ENFORCER_MAVEN_URL`` | a mirror of Maven Central for the local stack | Maven Central |
 | ``M2_REPO`` | a Maven repository that is read before anything is downloaded | none |
+| ``ENFORCER_REDACTION_KEY_FILE`` | key of the redaction styles hash and pseudonym, the same for all workers | none |
 | ``ENFORCER_DEBUG`` | ``1``: show tracebacks | off |
 | ``NO_COLOR`` | no colour, whatever its value | off |
 """
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PACKAGE = Path(__file__).resolve().parent
+_REDACTION_KEY_BYTES_MIN = 16
 _TRUE = frozenset({"1", "true", "yes", "on"})
 
 
@@ -41,6 +43,7 @@ class Settings:
     kafka_config: Path | None = None
     maven_url: str | None = None
     maven_repository: Path | None = None
+    redaction_key_file: Path | None = None
     debug: bool = False
     no_color: bool = False
 
@@ -68,9 +71,33 @@ class Settings:
             kafka_config=path("ENFORCER_KAFKA_CONFIG"),
             maven_url=values.get("ENFORCER_MAVEN_URL") or None,
             maven_repository=path("M2_REPO"),
+            redaction_key_file=path("ENFORCER_REDACTION_KEY_FILE"),
             debug=values.get("ENFORCER_DEBUG", "").lower() in _TRUE,
             no_color=bool(values.get("NO_COLOR")),
         )
+
+
+def redaction_key(file: Path | None) -> bytes | None:
+    """
+    The key that a file holds, less the blanks around it; None without a file.
+
+    Raises: ConfigError, if it cannot be read or is shorter than 16 bytes.
+    """
+    if file is None:
+        return None
+    try:
+        key = file.read_bytes().strip()
+    except OSError as error:
+        raise ConfigError(
+            f"the redaction key in {file} cannot be read: {error.strerror}",
+            help="correct ENFORCER_REDACTION_KEY_FILE or --redaction-key-file",
+        ) from error
+    if len(key) < _REDACTION_KEY_BYTES_MIN:
+        raise ConfigError(
+            f"the redaction key in {file} is shorter than {_REDACTION_KEY_BYTES_MIN} bytes",
+            help="make one: openssl rand -hex 32",
+        )
+    return key
 
 
 def _xdg(values: Mapping[str, str], name: str, under_home: str) -> Path:

@@ -13,6 +13,7 @@ import typer
 
 from enforcer.cli.output import OutputFormat, OutputOption, note, table, write
 from enforcer.cli.policy_files import load, report
+from enforcer.config import Settings, redaction_key
 from enforcer.errors import ConfigError, NotFoundError
 
 if TYPE_CHECKING:
@@ -91,11 +92,12 @@ def _answers(
 ) -> Iterator[dict[str, Any]]:
     """A decision for each line that is not blank."""
     from enforcer import events  # noqa: PLC0415 — as above
-    from enforcer.engine import Arrival, Engine  # noqa: PLC0415 — as above
+    from enforcer.engine import Arrival, Engine, EngineConfig  # noqa: PLC0415 — as above
     from enforcer.state import ExpiryQueue, MemoryRows  # noqa: PLC0415 — as above
 
     program_of = _programs(documents)
-    engine, rows, queue = Engine(), MemoryRows(), ExpiryQueue()
+    engine = Engine(EngineConfig(redaction_key=redaction_key(Settings.load().redaction_key_file)))
+    rows, queue = MemoryRows(), ExpiryQueue()
     for offset, line in enumerate(lines):
         if not line.strip():
             continue

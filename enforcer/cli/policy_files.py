@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from enforcer.cli.output import OutputFormat, emit, write
+from enforcer.config import Settings, redaction_key
 from enforcer.errors import NotFoundError, PolicyError, Span
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def load(paths: Iterable[Path], *, tenant: str | None = None) -> Loaded:
         paths: As given; ``-`` is stdin.
         tenant: Whose documents of the existing engine's form are; everybody's, if None.
 
-    Raises: NotFoundError for a path that is not there, or a folder without documents.
+    Raises: NotFoundError for a path that is not there, or a folder without documents; ConfigError for a
+    redaction key that cannot be used.
     """
     from enforcer import policy  # noqa: PLC0415 — the checker takes its time to load
 
@@ -44,7 +46,8 @@ def load(paths: Iterable[Path], *, tenant: str | None = None) -> Loaded:
         except PolicyError as error:
             code = "ENF0102" if len(data) > SOURCE_BYTES_MAX else "ENF0101"
             unreadable.append(policy.Finding(code, "error", error.message, error.span, error.help))
-    loaded = policy.load(texts, default_tenant=tenant or "*")
+    has_key = redaction_key(Settings.load().redaction_key_file) is not None
+    loaded = policy.load(texts, default_tenant=tenant or "*", has_redaction_key=has_key)
     return replace(loaded, findings=(*unreadable, *loaded.findings))
 
 

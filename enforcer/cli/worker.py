@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from enforcer.cli.broker_options import BootstrapOption, KafkaConfigOption, PrefixOption, resolve
-from enforcer.config import Settings
+from enforcer.config import Settings, redaction_key
 from enforcer.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
@@ -72,6 +72,14 @@ def worker(
             dir_okay=False,
         ),
     ] = None,
+    redaction_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--redaction-key-file",
+            help="Key of the redaction styles hash and pseudonym, the same for all workers; else ENFORCER_REDACTION_KEY_FILE.",
+            dir_okay=False,
+        ),
+    ] = None,
     log_level: Annotated[
         str, typer.Option("--log-level", help="debug, info, warning or error.")
     ] = "info",
@@ -108,6 +116,7 @@ def worker(
             state_dir=directory,
             commit_interval_ms=commit_interval_ms,
             pseudonym_key=checked_key(key),
+            redaction_key=redaction_key(redaction_key_file or Settings.load().redaction_key_file),
         )
         broker_config = load(
             bootstrap=target.bootstrap, prefix=target.prefix, file=target.kafka_config
@@ -140,6 +149,7 @@ async def serve(
     engine = Engine(
         EngineConfig(
             pseudonym_key=config.pseudonym_key,
+            redaction_key=config.redaction_key,
             fact_cache=detect.FactCache(os.urandom(_FACT_CACHE_KEY_BYTES)),
             timed=metrics.detected,
         )

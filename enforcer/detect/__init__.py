@@ -12,10 +12,11 @@ from enforcer.detect.cache import FactCache
 from enforcer.detect.digest import DATA_DIGEST
 from enforcer.detect.errors import DetectError
 from enforcer.detect.facts import RequestFacts, Timed
-from enforcer.detect.pseudonyms import Pseudonyms
+from enforcer.detect.pseudonyms import Pseudonyms, conversation_name
 from enforcer.detect.redaction import (
     RedactionKeys,
     Splice,
+    Style,
     apply_splices,
     label_of,
     redact,
@@ -36,10 +37,12 @@ __all__ = [
     "RequestFacts",
     "Splice",
     "StreamRedactor",
+    "Style",
     "Timed",
     "apply_splices",
     "charges",
     "combined",
+    "conversation_name",
     "facts",
     "injection",
     "label_of",

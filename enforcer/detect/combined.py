@@ -18,6 +18,12 @@ def detector_of(kind: str) -> str:
     return REGISTRY.recognisers[kind].detector
 
 
+def has_any(text: str, kinds: frozenset[str]) -> bool:
+    """Whether a text holds any of some kinds, or may: of a truncated text nobody knows."""
+    found = scan(text, kinds)
+    return bool(found) or bool(found.truncated)
+
+
 def scan(
     text: str,
     kinds: frozenset[str] = KINDS,

@@ -30,6 +30,22 @@ def hashed(key: bytes, kind: str, value: str) -> str:
     return f"[{kind.upper()}_HASH_{_letters(digest[:_HASH_BYTES])}]"
 
 
+def derived_key(key: bytes, purpose: str) -> bytes:
+    """A key of its own for each purpose of an installation's one redaction key."""
+    assert len(key) >= KEY_BYTES_MIN, "a redaction key has 16 bytes at least"
+    return hmac.digest(key, b"enforcer redaction\0" + purpose.encode(), sha256)
+
+
+def conversation_name(tenant: str, conversation_id: str | None, request_id: str) -> str:
+    """
+    What pseudonyms are the same within: a tenant's conversation, or the one request that names none.
+
+    No two are alike: each part says how long it is.
+    """
+    parts = (tenant, "c", conversation_id) if conversation_id else (tenant, "r", request_id)
+    return "".join(f"{len(part)}:{part}" for part in parts)
+
+
 class Pseudonyms:
     """
     The pseudonyms of one conversation.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from enforcer.detect import combined, pii
 from enforcer.detect.errors import DetectError
-from enforcer.detect.pseudonyms import Pseudonyms, hashed
+from enforcer.detect.pseudonyms import Pseudonyms, derived_key, hashed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -54,6 +54,13 @@ class RedactionKeys:
 
     hash_key: bytes | None = None
     pseudonyms: Pseudonyms | None = None
+
+    @staticmethod
+    def derived(key: bytes, conversation: str) -> RedactionKeys:
+        """The keys that an installation's one key gives for a conversation (``conversation_name``)."""
+        return RedactionKeys(
+            derived_key(key, "hash"), Pseudonyms(derived_key(key, "pseudonym"), conversation)
+        )
 
 
 NO_KEYS = RedactionKeys()

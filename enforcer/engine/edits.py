@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
 from enforcer import detect, events
+from enforcer.detect.redaction import NO_KEYS, STRICTNESS
 from enforcer.errors import RequestError
 from enforcer.events.edits import apply_edits
 from enforcer.policy.paths import format_path, parse_edited
@@ -30,11 +31,10 @@ if TYPE_CHECKING:
     from enforcer.policy import EditSpec, Match
 
 Path = tuple[str | int, ...]
-Style = Literal["label", "remove"]
 
 ABSENT: Final = object()
 _JSON_TEXT: Final = frozenset({"tools", "tool_choice", "response_format"})
-_STRICTEST: Final = {"remove": 2, "label": 1}
+_KEYED_STYLES: Final = frozenset({"hash", "pseudonym"})
 _ALL_TEXTS: Final[frozenset[Path]] = frozenset({("llm", "prompt"), ("llm",)})
 
 
@@ -66,6 +66,19 @@ class Merged:
         self.operations: list[events.Edit] = []
         self.paths: list[str] = []
         self.rules: set[int] = set()
+
+
+class Redaction(NamedTuple):
+    """
+    What redaction needs beside the edits themselves.
+
+    Attributes:
+        kinds: What an edit means that names no kinds.
+        key: For the styles ``hash`` and ``pseudonym``, the same on every worker; None: they deny.
+    """
+
+    kinds: frozenset[str] = detect.pii.DEFAULT
+    key: bytes | None = None
 
 
 class _Step(NamedTuple):
@@ -121,7 +134,11 @@ def _plain(value: Any) -> Any:
 
 
 def merge(
-    request: events.Request, matches: Sequence[Match], *, completed: events.Request | None = None
+    request: events.Request,
+    matches: Sequence[Match],
+    *,
+    completed: events.Request | None = None,
+    redaction: Redaction | None = None,
 ) -> Merged:
     """
     The merged edits of the matched modify rules.
@@ -130,6 +147,7 @@ def merge(
         request: As it came: what the operations are for.
         matches: Of modify rules, in canonical order: higher priority first, then policy id, rule id.
         completed: The same with the tenant's defaults, if there are any.
+        redaction: What redaction needs to know beside the edits.
 
     Raises: EditFailedError, when an edit cannot be applied: the request is then denied.
     """
@@ -141,7 +159,9 @@ def merge(
             _change(merged, step, completed)
         except RequestError as error:
             raise EditFailedError(error, step.rules[0]) from error
-    _redact(merged, [(i, spec) for i, spec in specs if spec.op == "redact"])
+    redacts = [(i, spec) for i, spec in specs if spec.op == "redact"]
+    if redacts:
+        _redact(merged, redacts, redaction or Redaction())
     if len(merged.operations) > 1 and _is_same(merged.sent, request):
         return Merged(request)  # What one did another undid.
     merged.edited = merged.sent
@@ -288,17 +308,17 @@ def _is_above(where: str, old: Any, cap: float) -> bool:
     return old > cap
 
 
-def _redact(merged: Merged, specs: list[tuple[int, EditSpec]]) -> None:
+def _redact(merged: Merged, specs: list[tuple[int, EditSpec]], redaction: Redaction) -> None:
     """Redaction over the result: per text the union of kinds, per kind the strictest style."""
-    if not specs:
-        return
+    is_keyed = redaction.key is not None and any(s.style in _KEYED_STYLES for _, s in specs)
+    keys = _keys_of(redaction.key, merged.sent) if is_keyed else NO_KEYS
     splices: list[events.Edit] = []
     for where, text in detect.text_parts(merged.sent):
-        styles, asking = _asked(specs, where)
+        styles, asking = _asked(specs, where, redaction.kinds)
         if not styles:
             continue
         try:
-            found = detect.redact_by(text, styles)
+            found = detect.redact_by(text, styles, keys=keys)
         except RequestError as error:
             raise EditFailedError(error, min(asking)) from error
         if not found:
@@ -314,18 +334,24 @@ def _redact(merged: Merged, specs: list[tuple[int, EditSpec]]) -> None:
         merged.operations.extend(splices)
 
 
+def _keys_of(key: bytes | None, request: events.Request) -> detect.RedactionKeys:
+    assert key is not None
+    name = detect.conversation_name(request.tenant, request.conversation_id, request.id)
+    return detect.RedactionKeys.derived(key, name)
+
+
 def _asked(
-    specs: list[tuple[int, EditSpec]], where: str
-) -> tuple[dict[str, Style], dict[int, set[str]]]:
+    specs: list[tuple[int, EditSpec]], where: str, default: frozenset[str]
+) -> tuple[dict[str, detect.Style], dict[int, set[str]]]:
     """What is to be redacted of the text at *where*: the style of each kind, and the kinds of each rule."""
-    styles: dict[str, Style] = {}
+    styles: dict[str, detect.Style] = {}
     asking: dict[int, set[str]] = {}
     for index, spec in specs:
         if not _covers(segments(spec.path), where):
             continue
-        for kind in spec.kinds or detect.pii.DEFAULT:
+        for kind in default if spec.kinds is None else spec.kinds:
             asking.setdefault(index, set()).add(kind)
-            if _STRICTEST[spec.style] > _STRICTEST.get(styles.get(kind, ""), 0):
+            if STRICTNESS[spec.style] > STRICTNESS.get(styles.get(kind, ""), 0):
                 styles[kind] = spec.style
     return styles, asking
 
@@ -334,7 +360,7 @@ def _finders(text: str, asking: dict[int, set[str]]) -> set[int]:
     """Which of the rules that ask for the redaction of a text find something of their own kinds in it."""
     if len(asking) == 1:
         return set(asking)
-    return {index for index, kinds in asking.items() if detect.pii.counts(text, frozenset(kinds))}
+    return {i for i, kinds in asking.items() if detect.combined.has_any(text, frozenset(kinds))}
 
 
 def _covers(path: Path, where: str) -> bool:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from enforcer import detect, events, state
 from enforcer.engine import limits
 from enforcer.engine.denials import DenialError, deny
+from enforcer.engine.edits import Redaction
 from enforcer.engine.expiries import apply_expiry, expire_due
 from enforcer.engine.outcome import Arrival, Entry, Outcome
 from enforcer.engine.prices import called, day_of, price_of
@@ -53,6 +54,8 @@ class EngineConfig:
 
     pseudonym_key: bytes = b"enforcer-unkeyed"
     fact_cache: detect.FactCache | None = None
+    redaction_key: bytes | None = None
+    """Of the styles ``hash`` and ``pseudonym``, 16 bytes at least, the same on every worker; without it they deny."""
     timed: detect.Timed | None = None
     """Takes the time of each computation over texts; the engine has no clock."""
 
@@ -60,11 +63,12 @@ class EngineConfig:
 class Engine:
     """Decides, redoes and settles. Keeps nothing between records but the facts of texts seen before."""
 
-    __slots__ = ("_cache", "_key", "_timed")
+    __slots__ = ("_cache", "_key", "_redaction_key", "_timed")
 
     def __init__(self, config: EngineConfig | None = None) -> None:
         config = config or EngineConfig()
         self._key = config.pseudonym_key
+        self._redaction_key = config.redaction_key
         self._cache = config.fact_cache
         self._timed = config.timed
 
@@ -234,7 +238,9 @@ class Engine:
                 completed = completed_by(program.settings, request)
             except RequestError as error:
                 failure = DenialError(error.code, error.message)
-        return Asked(request, completed, facts_of(completed), facts_of), failure
+        redaction = Redaction(program.default_kinds, self._redaction_key)
+        asked = Asked(request, completed, facts_of(completed), facts_of, redaction)
+        return asked, failure
 
     def _plan(
         self, program: TenantProgram, asked: Asked, account: str, now_us: int

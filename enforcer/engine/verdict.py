@@ -35,12 +35,14 @@ class Asked(NamedTuple):
         completed: The same with the tenant's defaults; the same object where there are none.
         facts: Of the completed request.
         facts_of: Facts of an edited request.
+        redaction: Which kinds redaction means by default, and its key.
     """
 
     request: events.Request
     completed: events.Request
     facts: detect.RequestFacts
     facts_of: Callable[[events.Request], detect.RequestFacts]
+    redaction: edits.Redaction
 
 
 def rule_on(
@@ -139,7 +141,9 @@ def _merge(
 ) -> edits.Merged | None:
     """The merged edits; None, and one more denial, when one cannot be applied or a text cannot be read."""
     try:
-        return edits.merge(asked.request, modifies, completed=asked.completed)
+        return edits.merge(
+            asked.request, modifies, completed=asked.completed, redaction=asked.redaction
+        )
     except edits.EditFailedError as error:
         failed = modifies[error.index]
         denials.append(events.Reason(failed.policy, failed.rule, "deny", error.code, error.message))

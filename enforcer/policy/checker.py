@@ -11,6 +11,7 @@ import zoneinfo
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from enforcer.detect.pii import KINDS as PII_KINDS
 from enforcer.policy import documents as models
 from enforcer.policy.amounts import AmountError, duration_us, usd_nano
 from enforcer.policy.conditions import Conditions, to_plain
@@ -338,7 +339,17 @@ class _TenantCheck:
             dedup_window_us=self._duration(spec.dedup_window, "dedup_window"),
             on_timeout=spec.on_timeout,
             principals=spec.principals,
+            pii_kinds=self._pii_kinds(spec.pii_kinds),
         )
+
+    def _pii_kinds(self, kinds: tuple[str, ...]) -> frozenset[str]:
+        for kind in kinds:
+            if kind not in PII_KINDS:
+                help_line = f"one of {', '.join(PII_KINDS)}"
+                self._error(
+                    "ENF0505", f"there is no kind `{kind}`", "pii_kinds", help_line=help_line
+                )
+        return frozenset(kinds)
 
     def _error(self, code: str, message: str, key: str, *, help_line: str) -> None:
         self._findings.error(code, message, child(self._node, key).span, help=help_line)

@@ -87,11 +87,15 @@ class AppendEdit(Model):
 
 
 class RedactEdit(Model):
-    """Replace personal data in texts."""
+    """Replace personal data and secrets in texts."""
 
     redact: Text
-    types: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
-    style: Literal["label", "remove"] = "label"
+    types: Annotated[tuple[Text, ...], Field(min_length=1)] | None = Field(
+        None, description="Kinds, or `pii` and `secrets`; absent: personal data, the default kinds."
+    )
+    style: Literal["label", "remove", "hash", "pseudonym", "mask"] = Field(
+        "label", description="`hash` and `pseudonym` need the key that workers are given."
+    )
 
 
 def _edit_kind(data: Any) -> str | None:
@@ -271,6 +275,10 @@ class TenantSpec(Model):
     dedup_window: Text = "15 min"
     on_timeout: Literal["deny", "allow"] = "deny"
     principals: tuple[Text, ...] = ()
+    pii_kinds: tuple[Text, ...] = Field(
+        default=(),
+        description="Kinds of personal data to look for beside the default ones: `name`.",
+    )
 
 
 class Tenant(Model):

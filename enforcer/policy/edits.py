@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from enforcer.detect.pii import KINDS as PII_KINDS
+from enforcer.detect import combined, pii
 from enforcer.policy import documents as models
 from enforcer.policy.conditions import to_plain
 from enforcer.policy.fields import (
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from enforcer.policy.source import Node
 
 _NUMBERS = frozenset({Kind.INT, Kind.DOUBLE})
+_GROUPS: dict[str, frozenset[str]] = {"pii": pii.DEFAULT, "secrets": combined.SECRETS}
+_KEYED_STYLES = frozenset({"hash", "pseudonym"})
 _REDACTABLE = frozenset({("llm",), ("llm", "messages"), ("llm", "prompt")})
 
 
@@ -54,6 +57,34 @@ def is_attribute(value: Any) -> bool:
     if isinstance(value, list):
         return all(isinstance(each, str) for each in value)
     return not isinstance(value, dict)
+
+
+def check_keyed(policy: models.Policy, node: Node, findings: Findings) -> None:
+    """Find the redactions of *policy* whose style needs a key, where none is configured."""
+    rules = _below(node, "spec", "rules").items()
+    for rule, rule_node in zip(policy.spec.rules, rules, strict=False):
+        edits = _below(rule_node, "then", "edits").items()
+        for edit, edit_node in zip(rule.edits, edits, strict=False):
+            if isinstance(edit, models.RedactEdit) and edit.style in _KEYED_STYLES:
+                findings.error(
+                    "ENF0507",
+                    f"the style `{edit.style}` needs a key, and none is configured",
+                    edit_node.find(["style"]),
+                    help="name a file with 16 random bytes or more in ENFORCER_REDACTION_KEY_FILE, the same for all workers",
+                )
+
+
+def _below(node: Node, *keys: str) -> Node:
+    for key in keys:
+        node = node.get(key) or node
+    return node
+
+
+def _suggest_kind(word: str) -> str:
+    close = difflib.get_close_matches(word, [*_GROUPS, *combined.KINDS], n=1)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    return f"one of {', '.join(pii.KINDS)}; of secrets, see docs/detectors.md; or `pii`, `secrets`"
 
 
 class Edits:
@@ -168,12 +199,13 @@ class Edits:
         if field.path not in _REDACTABLE and field.path[:2] != ("llm", "messages"):
             self._not_editable(edit.redact, "redact llm.messages or llm.prompt", span)
             return None
-        for kind in edit.types or ():
-            if kind not in PII_KINDS:
-                help_line = f"one of {', '.join(PII_KINDS)}"
-                self._error("ENF0505", f"there is no kind `{kind}`", span, help_line)
-        kinds = tuple(sorted(set(edit.types))) if edit.types is not None else None
-        return EditSpec("redact", str(field), kinds=kinds, style=edit.style)
+        kinds: set[str] = set()
+        for word in edit.types or ():
+            if word not in _GROUPS and word not in combined.KINDS:
+                self._error("ENF0505", f"there is no kind `{word}`", span, _suggest_kind(word))
+            kinds |= _GROUPS.get(word, {word})
+        asked = tuple(sorted(kinds)) if edit.types is not None else None
+        return EditSpec("redact", str(field), kinds=asked, style=edit.style)
 
     def _editable(self, text: str, span: Span, *, whole: bool = False) -> Field | None:
         """The field to edit: one of the call itself, or an attribute. Never who asks, or the id."""

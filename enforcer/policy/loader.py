@@ -14,6 +14,7 @@ from enforcer.errors import PolicyError, Span
 from enforcer.policy import documents as models
 from enforcer.policy.canonical import canonical_json, digest_of
 from enforcer.policy.checker import check_policy, check_tenant, check_values, child
+from enforcer.policy.edits import check_keyed
 from enforcer.policy.existing import convert, is_existing
 from enforcer.policy.findings import Finding, Findings, raise_errors
 from enforcer.policy.refusals import refuse_later
@@ -103,7 +104,12 @@ class Loaded:
         return any(finding.severity == "error" for finding in self.findings)
 
 
-def load(sources: Iterable[tuple[str, str]], *, default_tenant: str = "*") -> Loaded:
+def load(
+    sources: Iterable[tuple[str, str]],
+    *,
+    default_tenant: str = "*",
+    has_redaction_key: bool = True,
+) -> Loaded:
     """
     Load and check documents.
 
@@ -111,12 +117,16 @@ def load(sources: Iterable[tuple[str, str]], *, default_tenant: str = "*") -> Lo
         sources: Name (for messages; ``.json`` is read as JSON) and text of each. A text may hold many
             documents.
         default_tenant: Whose the documents are that do not say so.
+        has_redaction_key: Whether workers are given a key; without one, a redaction that needs it is
+            a finding.
     """
     findings = Findings()
     found: list[Document] = []
     for name, text in sources:
         found.extend(_documents(name, text, findings, default_tenant))
     refused = _check_together(found, findings)
+    if not has_redaction_key:
+        refused |= _check_keyed(found, findings)
     kept = tuple(each for at, each in enumerate(found) if at not in refused)
     return Loaded(kept, findings.sorted())
 
@@ -194,6 +204,18 @@ def _check_together(found: list[Document], findings: Findings) -> set[int]:
             check_policy(document.model, document.node, scope, findings)
             if findings.error_count > before:
                 refused.add(at)
+    return refused
+
+
+def _check_keyed(found: list[Document], findings: Findings) -> set[int]:
+    """The policies that redact in a style that needs a key, where there is none."""
+    refused: set[int] = set()
+    for at, document in enumerate(found):
+        before = findings.error_count
+        if isinstance(document.model, models.Policy):
+            check_keyed(document.model, document.node, findings)
+        if findings.error_count > before:
+            refused.add(at)
     return refused
 
 

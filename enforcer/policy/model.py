@@ -89,8 +89,8 @@ class EditSpec:
     op: Literal["set", "remove", "cap", "append", "redact"]
     path: str
     value: Any = None
-    kinds: tuple[str, ...] | None = None  # Of personal data; None: the default kinds.
-    style: Literal["label", "remove"] = "label"
+    kinds: tuple[str, ...] | None = None  # Of personal data and secrets; None: the default kinds.
+    style: Literal["label", "remove", "hash", "pseudonym", "mask"] = "label"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

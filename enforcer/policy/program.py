@@ -259,6 +259,7 @@ class TenantProgram:
         "_recheck_cache",
         "_shadow_index",
         "budgets",
+        "default_kinds",
         "invalid",
         "known",
         "pii_kinds",
@@ -289,8 +290,9 @@ class TenantProgram:
         self.policy_sets: dict[str, str] = {scope.scope: scope.digest for scope in scopes}
         self.policy_digest = policy_digest(self.policy_sets)
         every = [policy for scope in scopes for policy in scope.policies]
+        self.default_kinds: frozenset[str] = pii.DEFAULT | self.settings.pii_kinds
         # What facts must look for: a kind that no scan looks for would never be found.
-        self.pii_kinds: frozenset[str] = pii.DEFAULT.union(*(each.pii_kinds for each in every))
+        self.pii_kinds: frozenset[str] = self.default_kinds.union(*(p.pii_kinds for p in every))
         policies = [policy for policy in every if policy.rules]
         policies.sort(key=lambda each: (-each.priority, each.id, each.scope))
         self.policies: tuple[PolicyCode, ...] = tuple(policies)

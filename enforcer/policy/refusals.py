@@ -41,9 +41,6 @@ def refuse_later(node: Node, findings: Findings) -> None:
     for rule in _children(spec, "rules"):
         _refuse_expression(rule, "when", findings, written_as="condition")
         _refuse_expression(rule, "condition", findings, written_as="condition")
-        then = rule.get("then")
-        for edit in _children(then, "edits") if then else []:
-            _refuse_style(edit, findings)
     for limit in [*_children(spec, "budgets"), *_children(spec, "rate_limits")]:
         _refuse_reaction(limit, findings)
 
@@ -112,18 +109,6 @@ def _comparison(text: str) -> str | None:
     if literal[0] not in "\"'[" and isinstance(scalar(literal), str):
         return None
     return f"{{operator: {_OPERATORS[sign]}, field: {path}, value: {literal}}}"
-
-
-def _refuse_style(edit: Node, findings: Findings) -> None:
-    style = edit.get("style")
-    if style is not None and style.value in {"mask", "hash", "pseudonym"}:
-        findings.error(
-            "ENF0305",
-            f"the redaction style `{style.value}` is not known yet",
-            style.span,
-            help="`label` names the kind in its place, `remove` leaves nothing",
-        )
-        _take_out(edit, "style")
 
 
 def _refuse_reaction(limit: Node, findings: Findings) -> None:

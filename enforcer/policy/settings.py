@@ -31,3 +31,4 @@ class TenantSettings:
     dedup_window_us: int = 15 * MINUTE_US
     on_timeout: Literal["deny", "allow"] = "deny"
     principals: tuple[str, ...] = ()
+    pii_kinds: frozenset[str] = frozenset()  # Beside those that are on by default.

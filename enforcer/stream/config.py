@@ -40,6 +40,8 @@ class WorkerConfig(BaseModel):
     fenced_wait_ms: Annotated[int, Field(ge=0)] = 2_000
     takeovers_in_a_row_max: Annotated[int, Field(ge=1)] = 12
     pseudonym_key: Annotated[bytes, Field(min_length=8)] = b"enforcer-unkeyed"
+    redaction_key: Annotated[bytes, Field(min_length=16)] | None = None
+    """Of the styles ``hash`` and ``pseudonym``; the same for all workers."""
 
     @model_validator(mode="after")
     def _commit_fits_in_backlog(self) -> Self:

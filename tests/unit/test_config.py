@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enforcer import config
-from enforcer.config import Settings
+from enforcer.config import Settings, redaction_key
 from enforcer.errors import ConfigError, IntegrityError
 
 HOME = {"HOME": "/home/u"}
@@ -40,6 +40,7 @@ def test_every_variable_is_read() -> None:
             "ENFORCER_CACHE": "/var/c",
             "ENFORCER_MAVEN_URL": "http://mirror.invalid/m2",
             "M2_REPO": "/m2",
+            "ENFORCER_REDACTION_KEY_FILE": "/etc/key",
             "ENFORCER_DEBUG": "1",
             "NO_COLOR": "x",
         }
@@ -53,6 +54,7 @@ def test_every_variable_is_read() -> None:
         kafka_config=Path("/etc/k.yaml"),
         maven_url="http://mirror.invalid/m2",
         maven_repository=Path("/m2"),
+        redaction_key_file=Path("/etc/key"),
         debug=True,
         no_color=True,
     )
@@ -149,3 +151,16 @@ def test_importing_the_settings_is_cheap() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_a_redaction_key_is_read_or_refused(tmp_path: Path) -> None:
+    """No file is no key; one that is not there or holds a short key is the operator's error."""
+    file = tmp_path / "key"
+    assert redaction_key(None) is None
+    with pytest.raises(ConfigError, match="cannot be read"):
+        redaction_key(file)
+    file.write_bytes(b"short\n")
+    with pytest.raises(ConfigError, match="shorter than 16"):
+        redaction_key(file)
+    file.write_bytes(b"0123456789abcdef\n")
+    assert redaction_key(file) == b"0123456789abcdef"

@@ -2,14 +2,15 @@
 
 import json
 from copy import deepcopy
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import pytest
-from engine_desk import CARD, MAIL, asked, codes, decide, edits, rule, rules, spec, tenant
+from engine_desk import CARD, MAIL, Desk, asked, codes, decide, edits, rule, rules, spec, tenant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enforcer import events
+from enforcer import detect, events
+from enforcer.engine import Engine, EngineConfig
 from enforcer.engine.edits import ABSENT, EditFailedError, merge, segments, value_at
 from enforcer.errors import RequestError
 from enforcer.events.edits import apply_edits, apply_edits_to_json
@@ -146,6 +147,76 @@ def test_redaction_unites_kinds_and_takes_the_strictest_style():
     assert llm["messages"][0]["content"] == " and [CREDIT_CARD_REDACTED]"
     # Who asked for phones alone found none: no match.
     assert [reason.policy for reason in decision.reasons] == ["p0", "p1", "p2"]
+
+
+KEY = b"a redaction key of many bytes"
+ORDER = ["remove", "label", "hash", "pseudonym", "mask"]
+
+
+@pytest.mark.parametrize(("stricter", "other"), list(pairwise(ORDER)))
+def test_the_stricter_style_stands(stricter, other):
+    """remove > label > hash > pseudonym > mask, whichever rule comes first."""
+    one = f"{{redact: llm.prompt, types: [email], style: {stricter}}}"
+    two = f"{{redact: llm.prompt, types: [email], style: {other}}}"
+    found = {
+        made_with_key(asked(MAIL), *one_rule_each(first, second))
+        for first, second in permutations((one, two))
+    }
+    assert found == {made_with_key(asked(MAIL), *one_rule_each(one))}
+    assert found != {made_with_key(asked(MAIL), *one_rule_each(two))}
+
+
+def made_with_key(request, *texts, key=KEY):
+    desk = Desk.of(*texts, tenant())
+    desk.engine = Engine(EngineConfig(redaction_key=key))
+    decision = desk.decide(request)
+    if decision.verdict == "deny":
+        return codes(decision)[0]
+    return apply_edits_to_json(request, decision.edits)["llm"]["prompt"]
+
+
+@pytest.mark.parametrize("style", ["hash", "pseudonym"])
+def test_a_style_without_its_key_denies(style):
+    """A worker that was given no key sends nothing that it should have replaced."""
+    texts = one_rule_each(f"{{redact: llm.prompt, style: {style}}}")
+    assert made_with_key(asked(MAIL), *texts, key=None) == "evaluation_error"
+    assert made_with_key(asked("nothing here"), *texts, key=None) == "nothing here"
+
+
+def test_a_pseudonym_is_the_same_within_its_conversation():
+    """Same value and conversation, same pseudonym, whatever the request; another one elsewhere; the key undoes it."""
+    texts = one_rule_each("{redact: llm.prompt, types: [email, github_token], style: pseudonym}")
+    token = "ghp_" + "a1B2c3D4" * 4 + "abcd"
+
+    def of(request_id, conversation_id, text=f"{MAIL}, {token}, {MAIL}"):
+        return made_with_key(asked(text, id=request_id, conversation_id=conversation_id), *texts)
+
+    first = of("r1", "c1")
+    assert MAIL not in first
+    assert token not in first
+    mail, _, again = first.split(", ")
+    assert mail == again
+    assert of("r2", "c1") == first
+    assert of("r1", "c2") != first
+    assert of("r1", None) != of("r2", None)
+    keys = detect.RedactionKeys.derived(KEY, detect.conversation_name("acme", "c1", "r1"))
+    assert keys.pseudonyms.restored(f"so {first}") == f"so {MAIL}, {token}, {MAIL}"
+
+
+def test_secrets_are_redacted_as_personal_data_is():
+    """Kinds of secrets stand beside kinds of personal data, and the rule that finds one is the match."""
+    key = "AKIA" + "Z7QTR2LM4XW6PVCB"
+    decision, llm = made(
+        asked(f"use {key} and write to {MAIL}"),
+        *one_rule_each(
+            "{redact: llm.prompt, types: [secrets]}",
+            "{redact: llm.prompt, types: [private_key]}",
+            "{redact: llm.prompt, types: [email], style: mask}",
+        ),
+    )
+    assert key not in llm["prompt"]
+    assert llm["prompt"].endswith(" and write to ********")
+    assert [reason.policy for reason in decision.reasons] == ["p0", "p2"]
 
 
 def test_redaction_reads_the_result_of_the_other_edits():
@@ -285,7 +356,7 @@ def edit_specs(draw):
         return spec_of("append", "llm.tools", draw(st.integers(0, 2)))
     if op == "redact":
         kinds = draw(st.sampled_from([("email",), ("credit_card",), ("email", "phone"), None]))
-        style = draw(st.sampled_from(["label", "remove"]))
+        style = draw(st.sampled_from(["label", "remove", "mask"]))
         return spec_of("redact", "llm.prompt", kinds=kinds, style=style)
     if op == "remove":
         path = draw(st.sampled_from([*FIELDS, "llm.tools", "llm.tools[0]", "llm.tools[1]"]))

@@ -20,9 +20,10 @@ def tenant(body: str = "{}", *, name: str = "acme") -> str:
     return f"apiVersion: enforcer/v1\nkind: Tenant\nmetadata: {{id: {name}}}\nspec: {body}\n"
 
 
-def load(*texts: str) -> policy.Loaded:
+def load(*texts: str, has_redaction_key: bool = False) -> policy.Loaded:
     """Sources named p0.yaml, p1.yaml and so on, loaded."""
-    return policy.load([(f"p{at}.yaml", text) for at, text in enumerate(texts)])
+    sources = [(f"p{at}.yaml", text) for at, text in enumerate(texts)]
+    return policy.load(sources, has_redaction_key=has_redaction_key)
 
 
 def documents(*texts: str) -> tuple[policy.Document, ...]:

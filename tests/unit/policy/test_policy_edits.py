@@ -7,7 +7,7 @@ import json
 import pytest
 from policy_sources import load, spec
 
-from enforcer import policy
+from enforcer import detect, policy
 
 CODES = {
     "fine": [
@@ -32,6 +32,8 @@ CODES = {
         {"append": "attributes.tags", "value": "a"},
         {"redact": "llm"},
         {"redact": "llm.messages[0].content", "types": ["name"]},
+        {"redact": "llm", "types": ["pii", "secrets", "name"], "style": "mask"},
+        {"redact": "llm", "types": ["github_token", "private_key"], "style": "remove"},
     ],
     "ENF0203": [
         {"put": "llm.model", "value": "m"},
@@ -74,6 +76,7 @@ CODES = {
         {"append": "llm.messages", "value": "text"},
         {"append": "attributes.tags", "value": 1},
     ],
+    "ENF0507": [{"redact": "llm", "style": "hash"}, {"redact": "llm", "style": "pseudonym"}],
     "ENF0505": [{"redact": "llm.messages", "types": ["email", "e-mail"]}],
 }
 CASES = [(code, edit) for code, edits in CODES.items() for edit in edits]
@@ -87,6 +90,25 @@ def test_an_edit_is_fine_or_has_its_finding(code, edit):
     rules = [{"id": "r", "then": {"verdict": "modify", "edits": [edit]}}]
     codes = [each.code for each in load(spec("rules: " + json.dumps(rules))).findings]
     assert codes == ([] if code == "fine" else [code])
+
+
+def test_a_key_makes_every_style_fine():
+    """Where workers are given a key, hashes and pseudonyms are no findings."""
+    edits = "[{redact: llm, style: hash}, {redact: llm, types: [secrets], style: pseudonym}]"
+    text = spec(f"rules: [{{id: r, then: {{verdict: modify, edits: {edits}}}}}]")
+    assert not load(text, has_redaction_key=True).findings
+    assert len(load(text).findings) == 2
+
+
+def test_a_group_of_kinds_is_its_kinds():
+    """`secrets` stands for every kind of secret, `pii` for the default kinds of personal data."""
+    edits = "[{redact: llm, types: [secrets, email]}, {redact: llm, types: [pii]}, {redact: llm}]"
+    loaded = load(spec(f"rules: [{{id: r, then: {{verdict: modify, edits: {edits}}}}}]"))
+    (code,) = policy.compile_scope(loaded.documents, "acme").policies
+    secrets, default, none = (set(each.kinds or ()) for each in code.rules[0].match.edits)
+    assert secrets == detect.combined.SECRETS | {"email"}
+    assert default == detect.pii.DEFAULT
+    assert not none
 
 
 def test_an_append_to_an_attribute_is_kept():

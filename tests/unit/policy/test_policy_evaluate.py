@@ -453,6 +453,15 @@ def test_another_confidence_asks_for_itself_alone():
     assert program(spec(text)).pii_kinds == program(spec("rules: []")).pii_kinds
 
 
+def test_a_tenant_asks_for_kinds_that_are_off():
+    """
+    Kinds of its own document are looked for, and redacted where an edit names none.
+    """
+    found = program(tenant("{pii_kinds: [name, url]}"), spec("rules: []"))
+    assert found.default_kinds == program(spec("rules: []")).default_kinds | {"name", "url"}
+    assert found.pii_kinds >= {"name", "url"}
+
+
 def test_what_is_edited_changes_what_detectors_say():
     """
     After an edit of the texts, deny rules on secrets and injection are asked again.

@@ -91,7 +91,6 @@ CASES = [
     ("ENF0303", spec("variables: {}\n" + RULE), 5, 3),
     ("ENF0304", spec("budgets: [{id: b, per: day, limit_usd: 1, on_exceeded: cap}]"), 5, 58),
     ("ENF0304", spec("budgets: [{id: b, per: day, limit_usd: 1, on_exceeded: {downgrade: m}}]"), 5, 58),
-    ("ENF0305", edit("{redact: llm.messages, style: hash}"), 6, 77),
     ("ENF0306", rule("{operator: gt, field: budget.remaining, value: 0}"), 7, 40),
     ("ENF0403", rule("{operator: contains, field: pii.at(0.3).kinds, value: a}"), 7, 46),
     ("ENF0405", rule("{operator: contains, field: pii.at(3).types, value: a}"), 7, 46),
@@ -121,6 +120,9 @@ CASES = [
     ("ENF0504", edit("{set: llm.n, value: 1}, {remove: llm.n}".replace("llm.n", "llm.max_tokens")), 6, 80),
     ("ENF0505", edit("{redact: llm.messages, types: [e-mail]}"), 6, 47),
     ("ENF0506", spec("priority: 1"), 5, 3),
+    ("ENF0507", edit("{redact: llm.messages, style: hash}"), 6, 77),
+    ("ENF0507", edit("{redact: llm, types: [secrets], style: pseudonym}"), 6, 86),
+    ("ENF0505", tenant("{pii_kinds: [nmae]}"), 4, 19),
     ("ENF0601", EXISTING, 2, 9),
 ]  # fmt: skip
 
