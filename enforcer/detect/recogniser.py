@@ -33,6 +33,10 @@ class Candidate(NamedTuple):
     reason: str
 
 
+PROVEN = "check digit, context word"
+"""A reason that says more than any kind's rank: a number that its own word names and its digits prove."""
+
+
 class TooManyPlacesError(Exception):
     """
     There is more to look at than a scan may: the kind is truncated, and the text counts as holding it.
@@ -75,6 +79,7 @@ class Recogniser:
         rank: Which finding stands where two overlap: the higher.
         detector: ``pii`` or ``secrets``; overlaps are resolved within one.
         family: Looks for this kind together with others, in place of ``patterns`` and ``find``.
+        holds_others: Other kinds may be inside: it stands beside what overlaps it, and hides nothing.
     """
 
     kind: str
@@ -83,6 +88,7 @@ class Recogniser:
     rank: int
     family: Family | None = None
     detector: str = "pii"
+    holds_others: bool = False
 
 
 def options() -> re2.Options:

@@ -16,6 +16,7 @@ import re2
 
 from enforcer.detect.errors import DetectError
 from enforcer.detect.recogniser import (
+    PROVEN,
     Candidate,
     Family,
     Recogniser,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 SCAN_BYTES_MAX = 1 << 20
 FINDINGS_MAX = 1000
 CONFIDENCE_DEFAULT = 0.5
+_PROVEN_RANK = 101
 
 
 class Finding(NamedTuple):
@@ -173,16 +175,21 @@ def _exact(data: bytes, text: str, hit: set[Recogniser | _Group | None], at: flo
         _own_findings(owner, data, at, found, truncated)
     if not found:
         return Findings(None, frozenset(truncated)) if truncated else Findings()
-    detectors = {recogniser.detector for recogniser, _ in found}
-    if len(detectors) == 1:
+    layers = {_layer(recogniser) for recogniser, _ in found}
+    if len(layers) == 1:
         return Findings(_as_findings(_resolved(found), data, text), frozenset(truncated))
-    # A secret inside a web address is both: overlaps are resolved within a detector only.
+    # A secret inside a web address is both, and so is an e-mail address: overlaps are resolved within a layer.
     together = []
-    for detector in sorted(detectors):
-        own = [item for item in found if item[0].detector == detector]
+    for layer in sorted(layers):
+        own = [item for item in found if _layer(item[0]) == layer]
         together += _as_findings(_resolved(own), data, text)
     together.sort(key=lambda finding: (finding.start, finding.end, finding.kind))
     return Findings(together, frozenset(truncated))
+
+
+def _layer(recogniser: Recogniser) -> tuple[str, bool]:
+    """Kinds of one layer exclude each other where they overlap."""
+    return recogniser.detector, recogniser.holds_others
 
 
 def _own_findings(
@@ -259,9 +266,12 @@ def _resolved(found: list[tuple[Recogniser, Candidate]]) -> list[tuple[Recognise
 
 
 def _weight(recogniser: Recogniser, candidate: Candidate) -> tuple[bool, int, float, int]:
+    rank = recogniser.rank
+    if candidate.reason == PROVEN:
+        rank = max(rank, _PROVEN_RANK)
     return (
         candidate.confidence >= CONFIDENCE_DEFAULT,
-        recogniser.rank,
+        rank,
         candidate.confidence,
         candidate.end - candidate.start,
     )

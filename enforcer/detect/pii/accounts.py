@@ -195,7 +195,7 @@ IBAN = Recogniser(
     "iban", (rb"(?i)[A-Z]{2}\d{2}[ \-]?[A-Z0-9]{4}[ \-]?[A-Z0-9]{3}",), _find_ibans, 110
 )
 BIC = Recogniser("bic", (rb"[A-Z]{6}[A-Z0-9]{2}",), _find_bics, 75)
-URL = Recogniser("url", (rb"(?i)://[^\s]|www\.[a-z0-9]",), _find_urls, 85)
+URL = Recogniser("url", (rb"(?i)://[^\s]|www\.[a-z0-9]",), _find_urls, 85, holds_others=True)
 MAC_ADDRESS = Recogniser(
     "mac_address",
     (rb"(?:[0-9A-Fa-f]{2}[:\-]){5}[0-9A-Fa-f]{2}", rb"(?:[0-9A-Fa-f]{4}\.){2}[0-9A-Fa-f]{4}"),

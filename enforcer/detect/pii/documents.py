@@ -1,10 +1,9 @@
-"""Papers and things that name a person: passports, licences, plates, records, places, dates and ages."""
+"""Papers and things that name a person: passports, licences, plates, records, places and ages."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from enforcer.detect.pii.people import date_possible
 from enforcer.detect.recogniser import (
     Candidate,
     Recogniser,
@@ -33,7 +32,7 @@ _PASSPORT = pattern(
 _LICENCE = pattern(
     rb"(?i)(?:driv(?:er|ing)(?:'?s)?[ ](?:licen[cs]e|permit)s?|driver licen[cs]e|\bDL(?:N)?\b|f\xc3\xbchrerschein(?:nummer)?|permis de conduire|licencia de conducir|permiso de conducir|patente(?: di guida)?|carta de condu\xc3\xa7\xc3\xa3o|rijbewijs(?:nummer)?|k\xc3\xb6rkort|prawo jazdy)"
     + _BETWEEN
-    + rb"((?-i:[A-Z]{5}[ ]?\d{6}[ ]?[A-Z0-9]{2}[ ]?[A-Z0-9]{3}|[A-Z]{1,3}[ \-]?\d{3}[\- ]?\d{3,4}[\- ]?\d{2,6}(?:-\d)?|[A-Z]{1,3}\d{4,14}[A-Z]?|\d{2,4}[\- ]\d{2,4}[\- ]\d{2,5}|[A-Z0-9]{2}\d{6}[A-Z0-9]{1,3}|\d{6,13}))"
+    + rb"((?-i:[A-Z]{1,2}\d{2,4}(?:[\- ]\d{1,4}){2,4}|[A-Z]{5}[ ]?\d{6}[ ]?[A-Z0-9]{2}[ ]?[A-Z0-9]{3}|[A-Z]{1,3}[ \-]?\d{3}[\- ]?\d{3,4}[\- ]?\d{2,6}(?:-\d)?|[A-Z]{1,3}\d{4,14}[A-Z]?|\d{2,4}[\- ]\d{2,4}[\- ]\d{2,5}|[A-Z0-9]{2}\d{6}[A-Z0-9]{1,3}|\d{6,13}))"
 )
 _PLATE = pattern(
     rb"(?i)(?:licen[cs]e plate|number plate|registration (?:plate|number|mark)|\bplates?\b|\bvrn?\b|\breg(?:istration)? ?no|kennzeichen|plaque(?: d'immatriculation)?|immatriculation|matr\xc3\xadcula|targa|kenteken)"
@@ -43,7 +42,7 @@ _PLATE = pattern(
 _MEDICAL = pattern(
     rb"(?i)(?:medical record|\bmrn\b|patient (?:id|number|no|record)|\bpatientid|hospital (?:number|no|id)|health record|chart (?:number|no)|patientennummer|num\xc3\xa9ro de dossier|historia cl\xc3\xadnica)"
     + _BETWEEN
-    + rb"((?-i:[A-Z]{0,4}-?\d{5,12}|[A-Z]{1,3}\d{2,4}-\d{3,8}|\d{2,4}-\d{2,4}-\d{2,6}))"
+    + rb"((?-i:[A-Z]{0,4}-?\d{5,12}|[A-Z]{1,3}\d{2,4}-\d{3,8}|\d{2,4}-\d{2,4}-\d{2,6}|\d{3,6}-\d{2,6}))"
 )
 _BANK = pattern(
     rb"(?i)(?:(?:bank |checking |savings )?account(?: ?(?:number|no|nr|#))|\bacct\.?(?: ?(?:number|no|#))?|kontonummer|num\xc3\xa9ro de compte|n\xc3\xbamero de cuenta)"
@@ -61,19 +60,6 @@ _PLACE = Words(rb"lat|lon|lng|gps|coord|location|position|\bgeo|\bat\b|map|point
 
 _CREDENTIALS = pattern(
     rb"(?i)[a-z][a-z0-9+.\-]{1,30}://[^\s/:@\"'<>`]{1,128}:[^\s/@\"'<>`]{1,256}@[^\s\"'<>`]{1,1000}"
-)
-
-_MONTHS = rb"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sep(?:t(?:ember)?)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?|januar|februar|m\xc3\xa4rz|mai|juni|juli|oktober|dezember|janvier|f\xc3\xa9vrier|mars|avril|juin|juillet|ao\xc3\xbbt|septembre|octobre|novembre|d\xc3\xa9cembre|enero|febrero|marzo|abril|mayo|junio|julio|agosto|septiembre|octubre|noviembre|diciembre)"
-_TIME = rb"(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?: ?[AaPp][Mm])?(?:Z|[+\-]\d{2}:?\d{2})?)"
-_DATE = pattern(
-    rb"\d{4}-\d{1,2}-\d{1,2}" + _TIME + rb"?|\d{1,2}[/.\-]\d{1,2}[/.\-]\d{4}" + _TIME + rb"?"
-    rb"|\d{1,2}/\d{1,2}/\d{2}|\d{4}[/.]\d{1,2}[/.]\d{1,2}" + _TIME + rb"?"
-    rb"|(?i)\d{1,2}(?:st|nd|rd|th|\.)?[ ](?:of[ ])?" + _MONTHS + rb"\.?,?[ ](?:de[ ])?\d{4}"
-    rb"|(?i)" + _MONTHS + rb"\.?[ ]\d{1,2}(?:st|nd|rd|th)?,?[ ]\d{4}"
-    rb"|\d{4}\xe5\xb9\xb4\d{1,2}\xe6\x9c\x88\d{1,2}\xe6\x97\xa5"
-)
-_NO_DATE = Words(
-    rb"version\s*$|\bv\s*$|release\s*$|section\s*$|[=~^<>]=?\s*$|ip\s*$|build\s*$|python\s*$|/$"
 )
 
 _AGE = pattern(
@@ -143,23 +129,6 @@ def _find_credentials(data: bytes) -> Iterator[Candidate]:
         yield Candidate(match.start(), end, 0.95, "address with user and password")
 
 
-def _find_dates(data: bytes) -> Iterator[Candidate]:
-    for match in _DATE.finditer(data):
-        start, end = match.span()
-        if word_before(data, start) or word_after(data, end):
-            continue
-        if start > 1 and data[start - 1] in b"-./" and word_before(data, start - 1):
-            continue
-        if end + 1 < len(data) and data[end] in b"-./" and word_after(data, end + 1):
-            continue
-        day = match.group(0).partition(b"T")[0].split(b" ")[0]
-        if not date_possible(day if b":" in match.group(0) else match.group(0)):
-            continue
-        dotted = day.count(b".") == 2
-        doubtful = bool(_NO_DATE.before(data, start))
-        yield Candidate(start, end, 0.35 if doubtful else 0.7 if dotted else 0.85, "date")
-
-
 def _find_ages(data: bytes) -> Iterator[Candidate]:
     for match in _AGE.finditer(data):
         group = 1 if match.group(1) is not None else 2
@@ -220,16 +189,6 @@ COORDINATES = Recogniser("coordinates", (rb"\d\.\d{4}", rb"\d\xc2\xb0 ?\d"), _fi
 URL_CREDENTIALS = Recogniser(
     "url_credentials", (rb"://[^\s/@:]+:[^\s/@]+@",), _find_credentials, 95
 )
-DATE = Recogniser(
-    "date",
-    (
-        rb"\d[/.\-]\d{1,2}[/.\-]\d",
-        rb"(?i)(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|m\xc3\xa4r|mai|okt|dez|f\xc3\xa9v|avr|juin|ao\xc3\xbb|d\xc3\xa9c|ene|abr|ago|dic)[a-z\xc3\x80-\xc3\xbf]*\.?,? (?:de )?\d",
-        rb"\xe6\x9c\x88",
-    ),
-    _find_dates,
-    45,
-)
 AGE = Recogniser(
     "age",
     (
@@ -249,6 +208,5 @@ RECOGNISERS = (
     SORT_CODE,
     COORDINATES,
     URL_CREDENTIALS,
-    DATE,
     AGE,
 )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from enforcer.detect.pii.national_checks import check_of
 from enforcer.detect.pii.national_numbers import GENERIC_WORDS, ROWS, Row
 from enforcer.detect.recogniser import (
+    PROVEN,
     Candidate,
     Recogniser,
     Words,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 CHECKS_MAX = 20_000
 _WINDOW_BYTES = 72
-_OWN_WORD, _GENERAL_WORD, _GENERAL_UNCHECKED = 0.95, 0.6, 0.55
+_OWN_WORD, _GENERAL_WORD, _COMMON_WORD = 0.95, 0.6, 0.4
 # As that of social security numbers: where both could be, the surer stands.
 _RANK = 80
 _SOME_DIGITS = pattern(rb"\d[\d .\-/]{2,}\d|[A-Z]{1,6}\d{2}|\d{2}[A-Z]")
@@ -44,11 +45,35 @@ _LOOKS_LIKE_OTHER = Words(
 
 
 def _words(row: Row) -> str:
-    """A row's words, those in Latin letters only where a word begins; other scripts have no such place."""
+    """
+    A row's words, as a pattern.
+
+    Those in Latin letters begin where a word begins, or a part of a key (``customer_cpf``); short ones
+    end there, too, for "since" speaks of no SIN. Blanks may be what keys have in their place. Other
+    scripts have no such places.
+    """
     alternatives = re.split(r"\|(?![^(]*\))", row.words)
-    latin = "|".join([each for each in alternatives if each[0].isascii()])
+    latin = [
+        each + _SHORT_END if _is_short(each) else each for each in alternatives if each[0].isascii()
+    ]
     others = [each for each in alternatives if not each[0].isascii()]
-    return "|".join(([rf"\b(?:{latin})"] if latin else []) + others)
+    return "|".join(([rf"(?:\b|_)(?:{_as_key('|'.join(latin))})"] if latin else []) + others)
+
+
+_SHORT_CHARACTERS_MAX = 5
+_SHORT_END = r"(?:\b|_|s\b|(?:nummer|number|num|nr|no|id|code)\b)"
+
+
+def _is_short(word: str) -> bool:
+    return len(word) <= _SHORT_CHARACTERS_MAX and word.isalpha()
+
+
+def _as_key(words: str) -> str:
+    """Words whose blanks may be underscores, hyphens or, where they are optional, nothing."""
+    return words.replace(" ?", "[ _-]?").replace(" ", "[ _-]").replace("[[ _-]_-]", "[ _-]")
+
+
+GENERIC_PATTERN = _as_key(GENERIC_WORDS)
 
 
 @dataclass(frozen=True)
@@ -72,7 +97,7 @@ class NationalNumbers:
     def patterns(self, members: tuple[Recogniser, ...]) -> Sequence[bytes]:
         """Every word, and the forms that need none."""
         plan = _plan(members)
-        words = "|".join([_words(row) for row in plan.rows] + [GENERIC_WORDS])
+        words = "|".join([_words(row) for row in plan.rows] + [GENERIC_PATTERN])
         strict = [_strict(row) for row in plan.rows if row.alone]
         return [rf"(?i)(?:{words})(?s:.*)\d".encode(), *[form.encode() for form in strict]]
 
@@ -132,15 +157,30 @@ def _behind_words(plan: _Plan, data: bytes) -> Iterator[tuple[int, int, int, flo
                 continue
             if not mine and (row.check == "own.any" or not _is_general(word.group(0))):
                 continue
+            common = mine and _is_common(word.group(0))
             confidence = _OWN_WORD if mine else max(_GENERAL_WORD, row.alone)
             for match in plan.forms[index].finditer(data, begin, min(len(data), stop + 24)):
                 start, end = match.span()
                 if start >= stop or _joined(data, start, end):
                     continue
-                yield index, start, end, confidence, "check digit, context word"
+                if common and not _CONNECTED.of(data[begin:start]):
+                    yield index, start, end, _COMMON_WORD, "check digit, common word"
+                    continue
+                yield index, start, end, confidence, PROVEN if mine else "check digit, general word"
 
 
-_GENERAL = Words(GENERIC_WORDS.encode())
+_GENERAL = Words(GENERIC_PATTERN.encode())
+# Words of their own that are everyday words of some language as well: they count in capitals, or with
+# nothing but "number", "is" or a colon between them and the number.
+_COMMON = frozenset(b"run ein nie fin said cc pin uid tin pan aba spi tax".split())
+_CONNECTED = Words(
+    rb"^(?:(?:'s|number|no|nr|num|nummer|is|was|to|id|ist|es|est|card|code)\b|[ \t\"'#:=.,(>\-_])*(?:number|no|nr|num|nummer|is|was|to|id|ist|es|est|#|:|=|\()[ \t\"'#:=.,(\-]*$"
+)
+
+
+def _is_common(word: bytes) -> bool:
+    bare = word.strip(b"_")
+    return bare.lower() in _COMMON and not bare.isupper()
 
 
 def _is_general(word: bytes) -> bool:
@@ -164,7 +204,7 @@ def _strict(row: Row) -> str:
 def _plan(members: tuple[Recogniser, ...]) -> _Plan:
     by_kind = {row.kind: row for row in ROWS}
     rows = tuple(by_kind[member.kind] for member in members)
-    words = "|".join([_words(row) for row in rows] + [GENERIC_WORDS])
+    words = "|".join([_words(row) for row in rows] + [GENERIC_PATTERN])
     strict_rows = tuple(index for index, row in enumerate(rows) if row.alone)
     return _Plan(
         rows,

@@ -122,7 +122,7 @@ ROWS: tuple[Row, ...] = (
 # Words that speak of such a number without saying of which country.
 GENERIC_WORDS = (
     r"national (?:id|identity|identification|insurance|number)|tax(?:payer)? ?(?:id|identification|number|no|file)"
-    r"|\bid (?:card|number|no)\b|identity (?:card|number|no)|identification n|personal (?:id|number|code|identification)"
+    r"|\bid (?:card|number|no)s?\b|identity (?:card|number|no)|identification n|personal (?:id|number|code|identification)"
     r"|social (?:security|insurance)|health (?:number|card|insurance|id)|insurance (?:number|no)|citizen (?:id|number|card)"
-    r"|resident (?:id|number)|\bssn\b|fiscal (?:code|number|id)|\bvat\b|\btin\b"
+    r"|resident (?:id|number)|\bssn\b|fiscal (?:code|number|id)|\bvat\b|(?-i:\bTIN\b)|\btin (?:number|no|id)\b|\btin[\"']?:"
 )

@@ -29,8 +29,12 @@ _FILE_ENDINGS = frozenset(
 _UNSPACED_THEN_ASCII = pattern(
     rb"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}]([!-~]+)$"
 )
+# A domain's ASCII ending, and the words of such a script right behind it: "a@b.com谢谢".
+_UNSPACED_BEHIND = pattern(
+    rb"^([A-Za-z]{2,})([\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}].*)$"
+)
 # A name and an equals sign before an address: email=a@b.com, author='a@b.com'.
-_ASSIGNED = pattern(rb"[A-Za-z_]+=")
+_ASSIGNED = pattern(rb"(?:.*&)?[A-Za-z_]+=")
 _COMMON_ENDINGS = frozenset(
     b"com net org edu gov io co de uk fr eu info us ca nl it es ch at be se no dk pl".split()
 )
@@ -59,8 +63,14 @@ def _find_emails(data: bytes) -> Iterator[Candidate]:
         if start == at or data[at - 1] in _NO_LOCAL_END:
             continue
         labels = data[at + 1 : end].split(b".")
+        followed = _UNSPACED_BEHIND.search(labels[-1])
+        if followed is not None:
+            labels[-1] = followed.group(1)
+            end -= len(followed.group(2))
         ending = labels[-1].lower()
-        if ending in _FILE_ENDINGS or all(label.isdigit() for label in labels[:-1]):
+        if ending in _FILE_ENDINGS:
+            continue
+        if ending not in _COMMON_ENDINGS and all(label.isdigit() for label in labels[:-1]):
             continue
         if word_after(data, end):
             yield Candidate(start, end, 0.7, "shape, joined to what follows")
@@ -77,6 +87,7 @@ def _find_emails(data: bytes) -> Iterator[Candidate]:
 
 def _local_start(data: bytes, start: int, at: int) -> int:
     """Where the local part starts: punctuation before it is the sentence's or the code's."""
+    # What stands in front of the last "name=" belongs to a query string or to code.
     assigned = _ASSIGNED.match(data[start:at])
     if assigned is not None:
         start += assigned.end()
@@ -115,6 +126,8 @@ def _find_ipv4(data: bytes) -> Iterator[Candidate]:
             continue
         if _VERSION_CONTEXT.before(data, start):
             yield Candidate(start, end, 0.2, "reads as a version")
+        elif octets[0] == b"255" or octets == [b"0"] * 4:
+            yield Candidate(start, end, 0.35, "a mask, or no address")
         elif _IP_CONTEXT.around(data, start, end):
             yield Candidate(start, end, 0.95, "range of every octet, context word")
         elif all(len(octet) == 1 for octet in octets) and octets[0] < b"4" and len(set(octets)) > 1:

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from enforcer.detect.recogniser import (
+    PROVEN,
     Candidate,
     Recogniser,
     Words,
@@ -159,7 +160,7 @@ def _card_confidence(
     if known and printed:
         if len(digits) == _MAESTRO_ONLY and not near:
             return 0.4, "Luhn check digit, issuer range, short"
-        return (0.99 if near else 0.9), "Luhn check digit, issuer range"
+        return (0.99, PROVEN) if near else (0.9, "Luhn check digit, issuer range")
     if not near:
         return (0.35, "Luhn check digit") if printed and known else (0.0, "")
     return (0.6, "Luhn check digit, context word") if known or printed else (0.0, "")

@@ -1,5 +1,5 @@
 """
-Names, postal addresses and dates of birth: kinds told by shape and context alone.
+Names and postal addresses: kinds told by shape and context alone.
 
 They are off unless asked for. No model reads the sentence, so they miss much and mistake some:
 their confidence says so, and docs/detectors.md has the figures.
@@ -91,15 +91,6 @@ _ADDRESS_CONTEXT = Words(
     rb"address|lives? (?:at|on|in)|located at|sent? to|ship|deliver|office is at|arrived at|meet (?:me|you) at"
 )
 
-_DATE = pattern(
-    rb"\d{1,2}[/.\-]\d{1,2}[/.\-](?:\d{4}|\d{2})|\d{4}[/.\-]\d{1,2}[/.\-]\d{1,2}"
-    rb"|(?i)(?:\d{1,2}(?:st|nd|rd|th)? )?(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?"
-    rb"|sep(?:t(?:ember)?)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.? (?:\d{1,2}(?:st|nd|rd|th)?,? )?\d{4}"
-)
-_BIRTH_CONTEXT = Words(
-    rb"born|birth|\bdob\b|\bd\.o\.b|geboren|n\xc3\xa9\(?e?\)? le|nacid[oa]|nascid[oa]|nato il|nata il"
-)
-
 
 def _find_names(data: bytes) -> Iterator[Candidate]:
     for match in _PERSON.finditer(data):
@@ -154,42 +145,10 @@ def _reads_as_prose(value: bytes) -> bool:
     return value == value.lower() and not _STREET_ONLY.of(value)
 
 
-def _find_births(data: bytes) -> Iterator[Candidate]:
-    for match in _DATE.finditer(data):
-        start, end = match.span()
-        if word_before(data, start) or word_after(data, end):
-            continue
-        if _BIRTH_CONTEXT.before(data, start) and date_possible(data[start:end]):
-            yield Candidate(start, end, 0.85, "date, words of birth")
-
-
-def date_possible(value: bytes) -> bool:
-    """Whether a date written in numbers has a month and a day."""
-    separator = next((byte for byte in b"/.-" if byte in value), None)
-    if separator is None or not value.replace(bytes([separator]), b"").isdigit():
-        return True
-    numbers = [int(number) for number in value.split(bytes([separator]))]
-    if len(numbers) != 3:
-        return True
-    if numbers[0] > 31:
-        return 1 <= numbers[1] <= 12 and 1 <= numbers[2] <= 31
-    first, second = numbers[:2]
-    return (1 <= first <= 12 and 1 <= second <= 31) or (1 <= first <= 31 and 1 <= second <= 12)
-
-
 NAME = Recogniser("name", (rb"\p{Lu}\p{Ll}",), _find_names, 10)
 ADDRESS = Recogniser(
     "address",
     (rb"(?i)\d[A-Za-z]? [^0-9\s]", rb"(?i)\pL\.? \d", rb"(?i)box \d"),
     _find_addresses,
     20,
-)
-DATE_OF_BIRTH = Recogniser(
-    "date_of_birth",
-    (
-        rb"\d[/.\-]\d{1,2}[/.\-]\d",
-        rb"(?i)(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.? \d",
-    ),
-    _find_births,
-    50,
 )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _DIGITS_MIN = 7
+_GROUPS_ALONE = 0.3
 _DIGITS_MAX = 15
 _EXTENSION = rb"(?:\s?(?:x|ext\.?|extension)\s?\d{1,6})?"
 _RUN = pattern(rb"\+?\(?\d(?:[ .\-/]{0,2}[()]{0,2}[ .\-]?\d){6,24}" + _EXTENSION)
@@ -43,11 +44,17 @@ _CALLING, _OTHER = 0, 1
 _BEFORE = Words(
     rb"phone|\btel\b|\btel[.:]|telefon|\bcall(?:s|ed|ing|back)?\b|\bfax|mobile|\bcell|\bdesk\b|\boffice\b|whatsapp|\bsms\b"
     rb"|\btext(?:ed)? me|dial|\bring me|reach (?:me|us|him|her|them)|contact|answering at|messages? (?:to|on)"
+    rb"|\xe7\x94\xb5\xe8\xaf\x9d|\xe9\x9b\xbb\xe8\xa9\xb1|\xe6\x89\x8b\xe6\x9c\xba|\xe6\x89\x8b\xe6\xa9\x9f|\xe6\x90\xba\xe5\xb8\xaf|\xec\xa0\x84\xed\x99\x94|\xed\x9c\xb4\xeb\x8c\x80|(?:\xd1\x82|\xd0\xa2)\xd0\xb5\xd0\xbb(?:\xd0\xb5|\.|\b)|(?:\xd0\xbc|\xd0\x9c)\xd0\xbe\xd0\xb1|\xd7\x98\xd7\x9c|\xd9\x87\xd8\xa7\xd8\xaa\xd9\x81|\xe0\xa4\xab\xe0\xa4\xbc?\xe0\xa5\x8b\xe0\xa4\xa8|rufnummer|appel|llam|llame|chiam|ring (?:me|us|mig|meg)|bel me|gsm|natel|m(?:o|\xc3\xb3)vil|fono|komm\xc3\xb3rka|tlf"
     rb"|registered|hotline|helpline|landline|handy|portable|m\xc3\xb3vil|t\xc3\xa9l|celular|voicemail",
     rb"order|invoice|ticket|\bref\b|reference|account|\bacct|\bid\b|serial|version|\bsku\b|tracking|isbn|price|total|"
-    rb"amount|\bport\b|\bline\b|commit|build|\bcase\b|\bpo\b|\bzip\b|licen[cs]e",
+    rb"amount|\broom\b|\bseat\b|\bmodels?\b|\bpart\b|\bpage\b|\bitem\b|\bport\b|\bline\b|commit|build|\bcase\b|\bpo\b|\bzip\b|licen[cs]e",
+)
+# A key whose value is a telephone: tel:, phone=, "mobile_number":.
+_KEY = Words(
+    rb"(?:tel|phone|mobile|cell|fax|sms|whatsapp|contact|telefon|callto)[a-z_]{0,12}[\"']?[:=]$"
 )
 _AFTER = Words(rb"^[\s,\-(]{0,3}(?:office|fax|mobile|cell|home|work|phone|tel|desk|direct|main)\b")
+_DIGIT_THEN_WORD = Words(rb"\d [a-z]+ $")
 _NO_DIGITS = bytes(range(48)) + bytes(range(58, 256))
 _TO_SPACES = bytes(byte if 48 <= byte <= 57 else 32 for byte in range(256))
 
@@ -89,7 +96,8 @@ def _phone(data: bytes, start: int, end: int) -> Candidate | None:
     if shape == 0.0:
         return None
     words = _BEFORE.before(data, start)
-    if _CALLING in words or _AFTER.after(data, end):
+    weak = shape <= _GROUPS_ALONE
+    if (_CALLING in words and not (weak and _counts(data, start))) or _AFTER.after(data, end):
         return Candidate(start, end, min(0.95, shape + 0.35), reason + ", context word")
     if _OTHER in words:
         return Candidate(start, end, max(0.1, shape - 0.3), reason + ", another number's word")
@@ -98,10 +106,16 @@ def _phone(data: bytes, start: int, end: int) -> Candidate | None:
 
 def _continues(data: bytes, start: int, end: int) -> bool:
     """Whether the digits are a part of something longer: a decimal, a date, a code, a letter."""
+    if start > 0 and data[start - 1] in b":=" and _KEY.before(data, start):
+        return _goes_on(data, end)
     if start > 0 and data[start - 1] in b"-./:#$" and start > 1 and word_before(data, start - 1):
         return True
     if start > 0 and data[start - 1] in b"#$=_":
         return True
+    return _goes_on(data, end)
+
+
+def _goes_on(data: bytes, end: int) -> bool:
     if end < len(data):
         after = data[end]
         if after in b"%_:" and digit_at(data, end + 1):
@@ -130,7 +144,12 @@ def _shape(value: bytes, digits: bytes) -> tuple[float, str]:
         return 0.55, "international prefix"
     if digits[:1] == b"0" and 9 <= len(digits) <= 12 and len(groups) >= 3:
         return 0.5, "national prefix, groups"
-    return 0.3, "digits in groups"
+    return _GROUPS_ALONE, "digits in groups"
+
+
+def _counts(data: bytes, start: int) -> bool:
+    """Whether another number stands between the word of calling and these groups: "call 3 times 100 200 300"."""
+    return bool(_DIGIT_THEN_WORD.before(data, start))
 
 
 def _international(value: bytes) -> tuple[float, str]:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from enforcer.detect.pii import accounts, documents, national, network, numbers, people, phones
+from enforcer.detect.pii import (
+    accounts,
+    dates,
+    documents,
+    national,
+    network,
+    numbers,
+    people,
+    phones,
+)
 from enforcer.detect.scanning import (
     CONFIDENCE_DEFAULT,
     FINDINGS_MAX,
@@ -20,7 +29,8 @@ RECOGNISERS = (
     network.IP_ADDRESS,
     people.NAME,
     people.ADDRESS,
-    people.DATE_OF_BIRTH,
+    dates.DATE_OF_BIRTH,
+    dates.DATE,
     accounts.IBAN,
     accounts.BIC,
     accounts.URL,
