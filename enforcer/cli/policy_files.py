@@ -51,23 +51,31 @@ def load(paths: Iterable[Path], *, tenant: str | None = None) -> Loaded:
     return replace(loaded, findings=(*unreadable, *loaded.findings))
 
 
-def sources(paths: Iterable[Path]) -> Iterator[tuple[str, str]]:
+def sources(paths: Iterable[Path], *, with_tests: bool = False) -> Iterator[tuple[str, str]]:
     """
     Name and text of every source, folders walked in order of their names.
+
+    Args:
+        paths: As given; ``-`` is stdin.
+        with_tests: Of folders, files of tests too.
 
     Raises: NotFoundError for a path that is not there, or a folder without documents; PolicyError for a
     file that is no text.
     """
-    for name, data in _contents(paths):
+    for name, data in _contents(paths, with_tests=with_tests):
         yield name, _decoded(data, name)
 
 
-def _contents(paths: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
+def _contents(paths: Iterable[Path], *, with_tests: bool = False) -> Iterator[tuple[str, bytes]]:
     for path in paths:
         if str(path) == "-":
             yield STDIN, sys.stdin.buffer.read(SOURCE_BYTES_MAX + 1)
         elif path.is_dir():
-            found = [p for p in sorted(path.rglob("*")) if p.is_file() and _is_document(p)]
+            found = [
+                p
+                for p in sorted(path.rglob("*"))
+                if p.is_file() and _is_document(p, with_tests=with_tests)
+            ]
             if not found:
                 raise NotFoundError(
                     f"{path} holds no documents", help=f"their names end in {', '.join(SUFFIXES)}"
@@ -82,8 +90,9 @@ def _contents(paths: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
             )
 
 
-def _is_document(path: Path) -> bool:
-    return path.name.endswith(SUFFIXES) and not path.name.endswith(NOT_DOCUMENTS)
+def _is_document(path: Path, *, with_tests: bool) -> bool:
+    is_test = path.name.endswith(NOT_DOCUMENTS)
+    return path.name.endswith(SUFFIXES) and (with_tests or not is_test)
 
 
 def _content(path: Path) -> bytes:
