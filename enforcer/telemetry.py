@@ -146,6 +146,7 @@ class Metrics:
         self._lag_seconds: dict[tuple[str, int], float] = {}
         self._latency = _Buckets(LATENCY_EDGES_S)
         self._commit = _Buckets(_COMMIT_EDGES_S)
+        self._policy_age_s = 0.0
 
     def decided(self, verdict: str, n: int = 1) -> None:
         """*n* decisions with *verdict* were told."""
@@ -204,6 +205,10 @@ class Metrics:
         """A set of policies came into force."""
         self._add("policy_changes", 1)
 
+    def policies_known(self, age_s: float) -> None:
+        """So long ago the policy table was last known to be at the end of its topic."""
+        self._policy_age_s = age_s
+
     def exposition(self) -> bytes:
         """Everything, in Prometheus's text form."""
         registry = CollectorRegistry()
@@ -230,6 +235,11 @@ class Metrics:
             "enforcer_decision_latency_seconds", "Request's record time to acknowledged verdict."
         )
         yield self._commit.family("enforcer_commit_seconds", "Time of a ledger commit.")
+        age = GaugeMetricFamily(
+            "enforcer_policy_age_seconds", "Since when policies are not known to be the newest."
+        )
+        age.add_metric([], self._policy_age_s)
+        yield age
         commits = CounterMetricFamily("enforcer_commits", "Ledger commits.")
         commits.add_metric([], sum(self._commit.counts))
         yield commits

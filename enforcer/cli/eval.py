@@ -123,7 +123,10 @@ def _programs(documents: tuple[policy.Document, ...]) -> Callable[[str], policy.
         program = composed.get(tenant)
         if program is None:
             program = composed[tenant] = policy.compile_tenant(
-                compiled.get("*"), compiled.get(tenant) if tenant != "*" else None, tenant
+                compiled.get("*"),
+                compiled.get(tenant) if tenant not in ("*", policy.STOPS) else None,
+                tenant,
+                stops=compiled.get(policy.STOPS),
             )
         return program
 

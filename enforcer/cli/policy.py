@@ -13,13 +13,14 @@ from enforcer.cli import policy_fmt, policy_test
 from enforcer.cli.broker_options import BootstrapOption, KafkaConfigOption, PrefixOption, resolve
 from enforcer.cli.output import OutputFormat, OutputOption, emit, note, write
 from enforcer.cli.policy_files import load, report
+from enforcer.cli.policy_wait import TimeoutOption, WaitOption, show_changes, show_in_force
+from enforcer.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from enforcer import policy
     from enforcer.broker import KafkaBroker
-    from enforcer.control.policies import SetChange
 
 T = TypeVar("T")
 
@@ -67,6 +68,8 @@ def apply_(
     prune: Annotated[
         bool, typer.Option("--prune", help="Take everything else of the same scopes out of force.")
     ] = False,
+    wait: WaitOption = False,
+    timeout_s: TimeoutOption = 30.0,
     bootstrap: BootstrapOption = None,
     prefix: PrefixOption = None,
     kafka_config: KafkaConfigOption = None,
@@ -75,7 +78,8 @@ def apply_(
     """
     Put documents in force, all at once; what does not check is refused whole.
 
-    Each replaces the document of its scope, kind and id; the others stay.
+    Each replaces the document of its scope, kind and id; the others stay. With --wait, say how many agents have it in
+    force as they come in; exit code 8 if some have not in time.
     """
     loaded = _load(paths, tenant)
     if any(f.severity == "error" for f in loaded.findings):
@@ -87,16 +91,75 @@ def apply_(
     from enforcer.control import policies  # noqa: PLC0415 — only who writes needs it
 
     target = resolve(bootstrap, prefix, kafka_config=kafka_config)
-    changes = _with_broker(
-        bootstrap,
-        prefix,
-        kafka_config,
-        lambda broker: policies.apply(
+
+    async def work(broker: KafkaBroker) -> None:
+        changes = await policies.apply(
             broker, target.prefix, loaded.documents, prune=prune, author=_author()
-        ),
-    )
-    _show_changes(changes, output)
+        )
+        scopes = {document.scope for document in loaded.documents}
+        await show_in_force(
+            broker,
+            target.prefix,
+            changes,
+            scopes,
+            output=output,
+            timeout_s=timeout_s if wait else None,
+        )
+
+    _with_broker(bootstrap, prefix, kafka_config, work)
     return 0
+
+
+@app.command()
+def stop(
+    tenant: Annotated[str | None, typer.Option("--tenant", help="Stop this tenant.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="Stop this model, by its name, alias or provider/model."),
+    ] = None,
+    provider: Annotated[str | None, typer.Option("--provider", help="Stop this provider.")] = None,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Take the stop of exactly these names out of force.")
+    ] = False,
+    reason: Annotated[str, typer.Option("--reason", help="What callers are told.")] = "",
+    wait: WaitOption = False,
+    timeout_s: TimeoutOption = 30.0,
+    bootstrap: BootstrapOption = None,
+    prefix: PrefixOption = None,
+    kafka_config: KafkaConfigOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """
+    The kill switch: deny every request of a tenant, to a model or to a provider, until it is undone.
+
+    Whatever the policies say, such a request is denied, `stopped`. Names given together must all hold. A stop is in
+    the history and in the ledger, and stays over restarts; `policy list` shows it.
+    """
+    given = {"tenant": tenant, "model": model, "provider": provider}
+    names = {key: value for key, value in given.items() if value}
+    if not names:
+        raise ConfigError(
+            "nothing to stop is named", help="give --tenant, --model or --provider", code="usage"
+        )
+    from enforcer.control import stops  # noqa: PLC0415 — as above
+    from enforcer.policy import STOPS  # noqa: PLC0415 — as above
+
+    target = resolve(bootstrap, prefix, kafka_config=kafka_config)
+
+    async def work(broker: KafkaBroker) -> None:
+        changes = await stops.stop(
+            broker, target.prefix, names, undo=undo, reason=reason, author=_author()
+        )
+        await show_in_force(
+            broker,
+            target.prefix,
+            changes,
+            {STOPS},
+            output=output,
+            timeout_s=timeout_s if wait else None,
+        )
+
+    _with_broker(bootstrap, prefix, kafka_config, work)
 
 
 @app.command("list")
@@ -171,7 +234,7 @@ def delete(
             broker, target.prefix, document_id, scope=tenant, author=_author()
         ),
     )
-    _show_changes(changes, output)
+    show_changes(changes, output)
 
 
 def _load(paths: list[Path], tenant: str | None) -> policy.Loaded:
@@ -195,18 +258,6 @@ def _with_broker(
             return await work(broker)
 
     return asyncio.run(run())
-
-
-def _show_changes(changes: list[SetChange], output: OutputFormat) -> None:
-    if output is not OutputFormat.TABLE:
-        emit(changes, output)
-        return
-    for change in changes:
-        write(f"{change.scope}: revision {change.revision}, set {change.digest[:12]}")
-        for sign, names in (("+", change.added), ("~", change.changed), ("-", change.removed)):
-            for name in names:
-                write(f"  {sign} {name}")
-    note("in force" if changes else "nothing to change")
 
 
 def _author() -> str:

@@ -10,7 +10,7 @@ they see all of it or nothing.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from enforcer import events, policy
@@ -21,6 +21,7 @@ from enforcer.errors import (
     NotFoundError,
     PolicyError,
 )
+from enforcer.policy import documents as models
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,6 +42,8 @@ class Listed:
     digest: str
     revision: int
     problem: str = ""
+    detail: str = ""
+    """Of a stop: what it stops, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +57,23 @@ class SetChange:
     added: tuple[str, ...]
     changed: tuple[str, ...]
     removed: tuple[str, ...]
+    offset: int = -1
+    """Of its set record in the policy topic."""
 
 
 class Published:
     """What the policy topic says: documents by digest and the newest set, a scope each."""
 
-    __slots__ = ("documents", "end", "sets", "written_ms")
+    __slots__ = ("documents", "end", "set_offsets", "sets", "written_ms")
 
     def __init__(self) -> None:
         self.documents: dict[tuple[str, str], events.PolicyDocument] = {}
         self.written_ms: dict[tuple[str, str], int] = {}
         self.sets: dict[str, events.PolicySet] = {}
+        self.set_offsets: dict[str, int] = {}
         self.end = 0
 
-    def apply(self, key: bytes, value: bytes | None, timestamp_ms: int) -> None:
+    def apply(self, key: bytes, value: bytes | None, timestamp_ms: int, offset: int = -1) -> None:
         """Take one record in; what cannot be read is passed over, for here it can only be replaced."""
         scope, _, rest = key.decode("utf-8", "replace").partition("/")
         digest = rest.removeprefix("doc/")
@@ -79,6 +85,7 @@ class Published:
         try:
             if rest == "set":
                 self.sets[scope] = events.decode_policy_set(value)
+                self.set_offsets[scope] = offset
             else:
                 self.documents[scope, digest] = events.decode_policy_document(value)
                 self.written_ms[scope, digest] = timestamp_ms
@@ -123,7 +130,7 @@ async def _read(reader: Reader, topic: str) -> Published:
     while (reader.position(*place) or 0) < published.end:
         for records in (await reader.poll(POLL_MS)).values():
             for record in records:
-                published.apply(record.key or b"", record.value, record.timestamp)
+                published.apply(record.key or b"", record.value, record.timestamp, record.offset)
     return published
 
 
@@ -134,7 +141,7 @@ async def list_documents(broker: Broker, prefix: str) -> list[Listed]:
     for scope, newest in sorted(published.sets.items()):
         in_force = published.in_force(scope)
         found.extend(
-            Listed(scope, d.kind, d.id, d.digest, newest.revision)
+            Listed(scope, d.kind, d.id, d.digest, newest.revision, detail=_detail(d))
             for _, d in sorted(in_force.items())
         )
         found.extend(
@@ -143,6 +150,23 @@ async def list_documents(broker: Broker, prefix: str) -> list[Listed]:
             if (scope, digest) not in published.documents
         )
     return found
+
+
+def _detail(document: events.PolicyDocument) -> str:
+    if document.kind != "Stop":
+        return ""
+    stop = policy.Document.from_record(document).model
+    assert isinstance(stop, models.Stop)
+    spec = stop.spec.model_dump(exclude_none=True)
+    reason = spec.pop("reason", "")
+    what = " ".join(f"{key} {value}" for key, value in spec.items())
+    return f"{what}: {reason}" if reason else what
+
+
+async def set_offset(broker: Broker, prefix: str, scopes: Iterable[str]) -> int:
+    """Where the newest set of any of *scopes* stands in the policy topic; -1 where there is none."""
+    published = await read_published(broker, prefix)
+    return max((published.set_offsets.get(scope, -1) for scope in scopes), default=-1)
 
 
 async def show_document(
@@ -238,6 +262,7 @@ async def _change(
         published = await _read(reader, f"{prefix}.policies")
         records: list[Outgoing] = []
         history: list[Outgoing] = []
+        places: list[int] = []
         now_ms = int(time.time() * 1000)
         for scope in sorted(scopes):
             now = published.in_force(scope)
@@ -260,6 +285,7 @@ async def _change(
                     records.append((f"{scope}/doc/{document.digest}".encode(), value, (), None))
                 history.append((document.digest.encode(), value, (), None))
             value = events.encode_policy_set(record)
+            places.append(len(records))
             records.append((f"{scope}/set".encode(), value, (), None))
             history.append((change.digest.encode(), value, (), None))
             records.extend(_forgotten(published, scope, record.documents, now_ms))
@@ -270,8 +296,9 @@ async def _change(
             kept = ledger.send(f"{prefix}.policy-history", 0, history)
             told = ledger.send(f"{prefix}.policies", 0, records)
             await kept
-            await told
+            first = await told
             await ledger.commit()
+            changes = [replace(c, offset=first + at) for c, at in zip(changes, places, strict=True)]
     except AgentFencedError as error:
         raise ConflictError(
             "somebody else is changing policies at this moment",

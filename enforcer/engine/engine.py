@@ -279,6 +279,12 @@ class Engine:
         if case.program.invalid:
             message = "the policies of this tenant do not check: no request passes"
             raise DenialError("policy_invalid", message)
+        stopped = case.program.stopped(asked.request)
+        if stopped is not None:
+            raise DenialError("stopped", stopped)
+        if case.arrival.is_stale and case.program.settings.on_stale_policies == "deny":
+            message = "this worker cannot tell whether its policies are the newest"
+            raise DenialError("policy_stale", message)
         if not case.program.known:
             message = f"no document names the tenant `{case.request.tenant}`"
             raise DenialError("unknown_tenant", message)

@@ -20,6 +20,7 @@ class Arrival(NamedTuple):
         now_us: Event time of the partition: the largest record time so far.
         record_us: The record's own time; deadlines count from it.
         partitions: Partitions of the topic; 0 where there is no topic.
+        is_stale: Whether the policies in force may not be the newest, for longer than is borne.
     """
 
     key: bytes | None
@@ -28,6 +29,7 @@ class Arrival(NamedTuple):
     now_us: int
     record_us: int
     partitions: int = 0
+    is_stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)

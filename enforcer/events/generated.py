@@ -50,6 +50,7 @@ _CALL_ROW_HEAD: Final = b'\xc3\x01\x151\r\xae0\\"/'
 _CLAIM_HEAD: Final = b'\xc3\x01\xee`\nPg\xbb\x9a\xcd'
 _DEAD_LETTER_HEAD: Final = b'\xc3\x01\x9c\\\x0fH\xbc\x85\x8as'
 _DECISION_HEAD: Final = b"\xc3\x01'+G\xd3\x1f`#\xf4"
+_POLICY_ACK_HEAD: Final = b'\xc3\x01\x96\xdbw|\xc8\xfe\x88\xa6'
 _POLICY_DOCUMENT_HEAD: Final = b'\xc3\x01\x92D\xbf\xcd\xd5\xb6\xb7\x18'
 _POLICY_SET_HEAD: Final = b'\xc3\x01P\x05\x03\x0c\x89&\xa1+'
 _POSITION_ROW_HEAD: Final = b'\xc3\x01D\x9b\x1b\xc1\x87\xe2\x155'
@@ -356,6 +357,28 @@ class Decision:
     time_us: int
     subject: Subject | None = None
     effects: list[Effect] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class PolicyAck:
+    """
+    What one worker's agents decide under. The newest record of a worker counts.
+
+    Attributes:
+        instance_id: The worker.
+        policy_offset: Position in the policy topic: every record before it is applied.
+        partitions: Whose agents decide under these sets; one that is taking over is not among them.
+        sets: Digest of the set in force, by scope.
+        invalid: Scopes whose requests are denied, `policy_invalid`, and why.
+        time_us: The worker's clock.
+    """
+
+    instance_id: str
+    policy_offset: int
+    partitions: list[int] = field(default_factory=list)
+    sets: dict[str, str] = field(default_factory=dict)
+    invalid: dict[str, str] = field(default_factory=dict)
+    time_us: int = 0
 
 
 @dataclass(slots=True)
@@ -1896,6 +1919,115 @@ def _read_decision(b: bytes, i: int) -> tuple[Decision, int]:
             a33.append(x34)
         c35 = b[i]
         i += 1
+    return r, i
+
+
+def write_policy_ack(r: PolicyAck) -> bytes:
+    return b''.join((
+        LONGS[n2] if (n2 := len(s1 := r.instance_id.encode())) < SHORT else encode_long(n2),
+        s1,
+        LONGS[v3] if 0 <= (v3 := r.policy_offset) < SHORT else encode_long(v3),
+        encode_array(a4, encode_long) if (a4 := r.partitions) else b'\x00',
+        encode_map(m5, encode_string) if (m5 := r.sets) else b'\x00',
+        encode_map(m6, encode_string) if (m6 := r.invalid) else b'\x00',
+        LONGS[v7] if 0 <= (v7 := r.time_us) < SHORT else encode_long(v7),
+    ))
+
+
+def _read_policy_ack(b: bytes, i: int) -> tuple[PolicyAck, int]:
+    r = new_instance(PolicyAck)
+    n = b[i]
+    if n & 129:
+        j, i = decode_length(b, i)
+    else:
+        j = i + 1
+        i = j + (n >> 1)
+    r.instance_id = b[j:i].decode()
+    n = b[i]
+    if n < 128:
+        r.policy_offset = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.policy_offset, i = decode_long(b, i)
+    a1: list[int] = []
+    r.partitions = a1
+    c3 = b[i]
+    i += 1
+    while c3:
+        if c3 & 129:
+            c3, i = decode_count(b, i - 1)
+        else:
+            c3 >>= 1
+        for _ in range(c3):
+            n = b[i]
+            if n < 128:
+                x2 = n >> 1 ^ -(n & 1)
+                i += 1
+            else:
+                x2, i = decode_long(b, i)
+            a1.append(x2)
+        c3 = b[i]
+        i += 1
+    m4: dict[str, str] = {}
+    r.sets = m4
+    c6 = b[i]
+    i += 1
+    while c6:
+        if c6 & 129:
+            c6, i = decode_count(b, i - 1)
+        else:
+            c6 >>= 1
+        for _ in range(c6):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            k7 = b[j:i].decode()
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            x5 = b[j:i].decode()
+            m4[k7] = x5
+        c6 = b[i]
+        i += 1
+    m8: dict[str, str] = {}
+    r.invalid = m8
+    c10 = b[i]
+    i += 1
+    while c10:
+        if c10 & 129:
+            c10, i = decode_count(b, i - 1)
+        else:
+            c10 >>= 1
+        for _ in range(c10):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            k11 = b[j:i].decode()
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            x9 = b[j:i].decode()
+            m8[k11] = x9
+        c10 = b[i]
+        i += 1
+    n = b[i]
+    if n < 128:
+        r.time_us = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.time_us, i = decode_long(b, i)
     return r, i
 
 
@@ -3442,6 +3574,27 @@ def decode_decision(data: bytes) -> Decision:
     return record
 
 
+def encode_policy_ack(record: PolicyAck) -> bytes:
+    """Avro single-object bytes of a policy ack. Raises: CodecError."""
+    try:
+        return _POLICY_ACK_HEAD + write_policy_ack(record)
+    except UNENCODABLE as error:
+        raise unencodable('policy ack', error) from None
+
+
+def decode_policy_ack(data: bytes) -> PolicyAck:
+    """The policy ack of Avro single-object bytes. Raises: CodecError."""
+    if data[:10] != _POLICY_ACK_HEAD:
+        raise wrong_head('policy ack', data)
+    try:
+        record, index = _read_policy_ack(data, 10)
+    except MALFORMED as error:
+        raise malformed('policy ack', error) from None
+    if index != len(data):
+        raise wrong_end('policy ack', data, index)
+    return record
+
+
 def encode_policy_document(record: PolicyDocument) -> bytes:
     """Avro single-object bytes of a policy document. Raises: CodecError."""
     try:
@@ -3596,6 +3749,7 @@ FINGERPRINTS: Final[dict[bytes, type]] = {
     b'\xee`\nPg\xbb\x9a\xcd': Claim,
     b'\x9c\\\x0fH\xbc\x85\x8as': DeadLetter,
     b"'+G\xd3\x1f`#\xf4": Decision,
+    b'\x96\xdbw|\xc8\xfe\x88\xa6': PolicyAck,
     b'\x92D\xbf\xcd\xd5\xb6\xb7\x18': PolicyDocument,
     b'P\x05\x03\x0c\x89&\xa1+': PolicySet,
     b'D\x9b\x1b\xc1\x87\xe2\x155': PositionRow,
@@ -3611,6 +3765,7 @@ DECODERS: Final[dict[bytes, Callable[[bytes], Any]]] = {
     _CLAIM_HEAD: decode_claim,
     _DEAD_LETTER_HEAD: decode_dead_letter,
     _DECISION_HEAD: decode_decision,
+    _POLICY_ACK_HEAD: decode_policy_ack,
     _POLICY_DOCUMENT_HEAD: decode_policy_document,
     _POLICY_SET_HEAD: decode_policy_set,
     _POSITION_ROW_HEAD: decode_position_row,
@@ -3626,6 +3781,7 @@ ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
     Claim: encode_claim,
     DeadLetter: encode_dead_letter,
     Decision: encode_decision,
+    PolicyAck: encode_policy_ack,
     PolicyDocument: encode_policy_document,
     PolicySet: encode_policy_set,
     PositionRow: encode_position_row,
@@ -3641,6 +3797,7 @@ SCHEMA_FILES: Final = {
     'Claim': 'claim',
     'DeadLetter': 'dead_letter',
     'Decision': 'decision',
+    'PolicyAck': 'policy_ack',
     'PolicyDocument': 'policy_document',
     'PolicySet': 'policy_set',
     'PositionRow': 'position_row',

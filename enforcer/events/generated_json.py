@@ -38,6 +38,7 @@ from enforcer.events.generated import (
     OUTCOME,
     PHASE,
     Part,
+    PolicyAck,
     PolicyDocument,
     PolicySet,
     PositionRow,
@@ -1040,6 +1041,55 @@ def json_decision(r: Decision) -> dict[str, Any]:
     }
 
 
+def read_policy_ack(d: Any) -> PolicyAck:
+    if type(d) is not dict:
+        raise wrong('an object', d)
+    get = d.get
+    r = new_instance(PolicyAck)
+    v = get('instance_id')
+    if type(v) is not str:
+        raise wrong('a string', v, 'instance_id')
+    r.instance_id = v
+    v = get('policy_offset')
+    if type(v) is not int or not INT64_MIN <= v <= INT64_MAX:
+        raise bad_integer(v, 'policy_offset')
+    r.policy_offset = v
+    v = get('partitions')
+    if v is None:
+        r.partitions = []
+    else:
+        r.partitions = read_array('partitions', v, read_long)
+    v = get('sets')
+    if v is None:
+        r.sets = {}
+    else:
+        r.sets = read_map('sets', v, read_string)
+    v = get('invalid')
+    if v is None:
+        r.invalid = {}
+    else:
+        r.invalid = read_map('invalid', v, read_string)
+    v = get('time_us')
+    if v is None:
+        r.time_us = 0
+    else:
+        if type(v) is not int or not INT64_MIN <= v <= INT64_MAX:
+            raise bad_integer(v, 'time_us')
+        r.time_us = v
+    return r
+
+
+def json_policy_ack(r: PolicyAck) -> dict[str, Any]:
+    return {
+        'instance_id': r.instance_id,
+        'policy_offset': r.policy_offset,
+        'partitions': r.partitions.copy(),
+        'sets': r.sets.copy(),
+        'invalid': r.invalid.copy(),
+        'time_us': r.time_us,
+    }
+
+
 def read_policy_document(d: Any) -> PolicyDocument:
     if type(d) is not dict:
         raise wrong('an object', d)
@@ -2016,6 +2066,7 @@ READERS: Final[dict[type, Callable[[Any], Any]]] = {
     RuleError: read_rule_error,
     Subject: read_subject,
     Decision: read_decision,
+    PolicyAck: read_policy_ack,
     PolicyDocument: read_policy_document,
     PolicySet: read_policy_set,
     PositionRow: read_position_row,
@@ -2049,6 +2100,7 @@ WRITERS: Final[dict[type, Callable[[Any], dict[str, Any]]]] = {
     RuleError: json_rule_error,
     Subject: json_subject,
     Decision: json_decision,
+    PolicyAck: json_policy_ack,
     PolicyDocument: json_policy_document,
     PolicySet: json_policy_set,
     PositionRow: json_position_row,

@@ -21,10 +21,12 @@ from enforcer.policy.model import (
 from enforcer.policy.program import ScopeProgram, TenantProgram, compile_scope, compile_tenant
 from enforcer.policy.reading import ABSENT, get_path
 from enforcer.policy.settings import TenantSettings
+from enforcer.policy.stops import SCOPE as STOPS
 
 __all__ = [
     "ABSENT",
     "CODES",
+    "STOPS",
     "BudgetLimit",
     "Document",
     "EditSpec",

@@ -338,6 +338,7 @@ class _TenantCheck:
             on_expiry=spec.on_expiry,
             dedup_window_us=self._duration(spec.dedup_window, "dedup_window"),
             on_timeout=spec.on_timeout,
+            on_stale_policies=spec.on_stale_policies,
             principals=spec.principals,
             pii_kinds=self._pii_kinds(spec.pii_kinds),
         )

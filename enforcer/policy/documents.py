@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 TAG_SIGN = "="
 
 API_VERSION = "enforcer/v1"
-KINDS = ("Policy", "Tenant", "Values")
+KINDS = ("Policy", "Tenant", "Values", "Stop")
 OPERATORS = (
     "eq", "ne", "gt", "gte", "lt", "lte", "in", "not_in",
     "contains", "not_contains", "matches", "and", "or", "not", "exists",
@@ -274,6 +274,8 @@ class TenantSpec(Model):
     on_expiry: Literal["charge", "release"] = "charge"
     dedup_window: Text = "15 min"
     on_timeout: Literal["deny", "allow"] = "deny"
+    # While a worker cannot tell whether its policies are the newest.
+    on_stale_policies: Literal["deny", "allow"] = "deny"
     principals: tuple[Text, ...] = ()
     pii_kinds: tuple[Text, ...] = Field(
         default=(),
@@ -308,9 +310,36 @@ class Values(Model):
     spec: dict[str, Any]
 
 
-AnyModel = Policy | Tenant | Values
-MODELS: dict[str, type[Policy | Tenant | Values]] = {
+class StopMetadata(Model):
+    """Names a stop."""
+
+    id: Text
+    labels: dict[str, Text] = Field(default_factory=dict)
+    description: Text | None = None
+
+
+class StopSpec(Model):
+    """Which requests are denied: all that is given must hold."""
+
+    tenant: Text | None = None
+    model: Text | None = Field(None, description="A model, or an alias of one; `provider/model`.")
+    provider: Text | None = None
+    reason: Annotated[str, Strict(), Field(max_length=500)] = ""
+
+
+class Stop(Model):
+    """The kill switch: every request that it names is denied, `stopped`, whatever the policies say."""
+
+    apiVersion: Literal["enforcer/v1"]  # noqa: N815 — the name every such document has
+    kind: Literal["Stop"]
+    metadata: StopMetadata
+    spec: StopSpec
+
+
+AnyModel = Policy | Tenant | Values | Stop
+MODELS: dict[str, type[Policy | Tenant | Values | Stop]] = {
     "Policy": Policy,
     "Tenant": Tenant,
     "Values": Values,
+    "Stop": Stop,
 }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from enforcer import events
 from enforcer.errors import PolicyError, Span
 from enforcer.policy import documents as models
+from enforcer.policy import stops
 from enforcer.policy.canonical import canonical_json, digest_of
 from enforcer.policy.checker import check_policy, check_tenant, check_values, child
 from enforcer.policy.edits import check_keyed
@@ -31,7 +32,7 @@ class Document:
 
     kind: str
     id: str
-    scope: str  # "*" or a tenant.
+    scope: str  # "*", a tenant, or "!" of stops.
     digest: str
     canonical: str = field(repr=False)
     source: str = field(repr=False, compare=False)
@@ -170,8 +171,15 @@ def _document(node: Node, source: str, findings: Findings, default_tenant: str) 
             help="write the character itself",
         )
         return None
-    scope = model.metadata.id if isinstance(model, models.Tenant) else model.metadata.tenant
-    return Document(model.kind, model.metadata.id, scope, digest, canonical, source, model, node)
+    return Document(
+        model.kind, model.metadata.id, _scope_of(model), digest, canonical, source, model, node
+    )
+
+
+def _scope_of(model: models.AnyModel) -> str:
+    if isinstance(model, models.Stop):
+        return stops.SCOPE
+    return model.metadata.id if isinstance(model, models.Tenant) else model.metadata.tenant
 
 
 def _scope(node: Node, default_tenant: str) -> None:
@@ -195,6 +203,8 @@ def _check_together(found: list[Document], findings: Findings) -> set[int]:
             _take_values(document, values, findings)
         elif isinstance(document.model, models.Tenant):
             check_tenant(document.model, document.node, findings)
+        elif isinstance(document.model, models.Stop):
+            stops.check_stop(document.model, document.node, findings)
         if findings.error_count > before:
             refused.add(at)
     for at, document in enumerate(found):

@@ -26,6 +26,8 @@ from enforcer.policy.model import Evaluation, FactsView, Match, PolicyCode, Rule
 from enforcer.policy.paths import Path, parse_edited
 from enforcer.policy.requirements import both, either, requirements_of
 from enforcer.policy.settings import TenantSettings
+from enforcer.policy.stops import CODE as STOPPED
+from enforcer.policy.stops import StopCode, check_stop, stopping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -48,6 +50,7 @@ class ScopeProgram:
     budgets: tuple[BudgetLimit, ...]
     rate_limits: tuple[RateLimit, ...]
     settings: TenantSettings | None
+    stops: tuple[StopCode, ...] = ()
 
     @property
     def names_tenant(self) -> bool:
@@ -82,6 +85,11 @@ def compile_scope(
         for document in own
         if isinstance(document.model, models.Policy)
     ]
+    stops = tuple(
+        check_stop(document.model, document.node, findings)
+        for document in own
+        if isinstance(document.model, models.Stop)
+    )
     raise_errors(findings.sorted())
     has_values = any(document.kind == "Values" for document in own)
     kept = (
@@ -104,6 +112,7 @@ def compile_scope(
         tuple(budgets),
         tuple(rate_limits),
         settings,
+        tuple(sorted(stops)),
     )
 
 
@@ -200,14 +209,15 @@ def compile_tenant(
     tenant: str,
     *,
     invalid: str = "",
+    stops: ScopeProgram | None = None,
 ) -> TenantProgram:
     """
     The program of a tenant: the policies of ``*`` and its own, in canonical order.
 
     A scope that has no set is None. Without a document of its own the tenant is not known. *invalid* says
-    why a set that should be in force is not: every request of the tenant is then denied.
+    why a set that should be in force is not: every request of the tenant is then denied. *stops* is the scope ``!``.
     """
-    return TenantProgram(global_, own, tenant, invalid=invalid)
+    return TenantProgram(global_, own, tenant, invalid=invalid, stops=stops)
 
 
 class _Index:
@@ -270,6 +280,7 @@ class TenantProgram:
         "settings",
         "shadow_budgets",
         "shadow_rate_limits",
+        "stops",
         "tenant",
     )
 
@@ -280,6 +291,7 @@ class TenantProgram:
         tenant: str,
         *,
         invalid: str = "",
+        stops: ScopeProgram | None = None,
     ) -> None:
         scopes = [scope for scope in (global_, own) if scope is not None]
         self.tenant = tenant
@@ -287,7 +299,11 @@ class TenantProgram:
         self.known = own is not None and own.names_tenant
         settings = own.settings if own is not None else None
         self.settings = settings or TenantSettings(tenant)
-        self.policy_sets: dict[str, str] = {scope.scope: scope.digest for scope in scopes}
+        self.stops = tuple(
+            stop for stop in (stops.stops if stops else ()) if stop.tenant in (None, tenant)
+        )
+        named = [*scopes, stops] if stops is not None else scopes
+        self.policy_sets: dict[str, str] = {scope.scope: scope.digest for scope in named}
         self.policy_digest = policy_digest(self.policy_sets)
         every = [policy for scope in scopes for policy in scope.policies]
         self.default_kinds: frozenset[str] = pii.DEFAULT | self.settings.pii_kinds
@@ -337,6 +353,13 @@ class TenantProgram:
             _run(shadow, (request, facts, now_us), evaluation.shadow, evaluation.errors)
         return evaluation
 
+    def stopped(self, request: Request) -> str | None:
+        """Why *request* is stopped, whatever the policies say; None: it is not."""
+        if not self.stops:
+            return None
+        stop = stopping(self.stops, request, self.settings.models)
+        return None if stop is None else stop.message
+
     def recheck(
         self,
         request: Request,
@@ -355,6 +378,9 @@ class TenantProgram:
             now_us: As for ``evaluate``.
         """
         found: list[Match] = []
+        stopped = self.stopped(request)
+        if stopped is not None:
+            found.append(Match("", "", "deny", STOPPED, stopped, 0))
         for policy, wanted in self._recheck_plan(tuple(edited_paths)):
             hits: list[Match] = []
             policy.run(request, facts, now_us, True, hits, [])

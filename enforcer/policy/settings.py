@@ -30,5 +30,6 @@ class TenantSettings:
     on_expiry: Literal["charge", "release"] = "charge"
     dedup_window_us: int = 15 * MINUTE_US
     on_timeout: Literal["deny", "allow"] = "deny"
+    on_stale_policies: Literal["deny", "allow"] = "deny"
     principals: tuple[str, ...] = ()
     pii_kinds: frozenset[str] = frozenset()  # Beside those that are on by default.

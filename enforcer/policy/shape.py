@@ -25,7 +25,7 @@ ModelsByKey = Mapping[str, tuple[type[BaseModel], ...]]
 _MODELS_BY_KEY: ModelsByKey = {
     "": (models.Policy,),
     "metadata": (models.PolicyMetadata,),
-    "spec": (models.PolicySpec, models.TenantSpec),
+    "spec": (models.PolicySpec, models.TenantSpec, models.StopSpec),
     "rules": (models.Rule,),
     "then": (models.Then,),
     "edits": (

@@ -37,6 +37,8 @@ class WorkerConfig(BaseModel):
     drain_timeout_ms: Annotated[int, Field(ge=100)] = 10_000
     step_timeout_ms: Annotated[int, Field(ge=1_000)] = 30_000
     ack_timeout_ms: Annotated[int, Field(ge=1_000)] = 30_000
+    policy_stale_ms_max: Annotated[int, Field(ge=2_000)] = 30_000
+    """So long the policy table may not be known to be current; then each tenant's `on_stale_policies` holds."""
     fenced_wait_ms: Annotated[int, Field(ge=0)] = 2_000
     takeovers_in_a_row_max: Annotated[int, Field(ge=1)] = 12
     pseudonym_key: Annotated[bytes, Field(min_length=8)] = b"enforcer-unkeyed"

@@ -16,6 +16,8 @@ Before and after a restart must be alike, and a restart knows only what a compac
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 GLOBAL: Final = "*"
 PROGRAMS_MAX: Final = 10_000
 """Composed programs kept: one a tenant, and tenants nobody knows are made up by callers."""
+
+WATCH_S: Final = 1.0
+WATCH_TIMEOUT_S: Final = 5.0
 
 _log = structlog.get_logger("enforcer.policies")
 
@@ -104,13 +109,15 @@ class PolicyTable:
 
     def _compose(self, tenant: str) -> policy.TenantProgram:
         everyone = self._in_force.get(GLOBAL)
-        own = self._in_force.get(tenant)
-        invalid = " ".join(s.invalid for s in (everyone, own) if s and s.invalid)
+        own, stops = self._in_force.get(tenant), self._in_force.get(policy.STOPS)
+        # A set of stops that cannot be read may name anybody: it stops everybody.
+        invalid = " ".join(s.invalid for s in (everyone, own, stops) if s and s.invalid)
         return policy.compile_tenant(
             everyone.program if everyone else None,
             own.program if own else None,
             tenant,
             invalid=invalid,
+            stops=stops.program if stops else None,
         )
 
     def _apply_document(
@@ -211,7 +218,7 @@ def _code(error: Exception) -> str:
 class PolicyFollower:
     """Reads the policy topic into a table for as long as the worker runs."""
 
-    __slots__ = ("_broker", "_changed", "_on_change", "_reader", "_topic", "table")
+    __slots__ = ("_broker", "_changed", "_current_s", "_on_change", "_reader", "_topic", "table")
 
     def __init__(
         self, broker: Broker, topic: str, on_change: Callable[[SetInForce], None] | None = None
@@ -222,6 +229,7 @@ class PolicyFollower:
         self._reader: Reader | None = None
         self._changed = asyncio.Event()
         self._on_change = on_change
+        self._current_s = time.monotonic()
 
     async def start(self) -> None:
         """Read everything that is there now; returns when the table is current."""
@@ -242,6 +250,7 @@ class PolicyFollower:
         while (self._reader.position(self._topic, 0) or 0) < end:
             self._take(await self._reader.poll(200))
         self.table.offset = max(self.table.offset, end)
+        self._current_s = time.monotonic()
 
     async def wait_for(self, offset: int) -> None:
         """Return once the table's position has reached *offset*; ``run`` must be running."""
@@ -260,6 +269,26 @@ class PolicyFollower:
             if position > self.table.offset:
                 self.table.offset = position
                 self._changed.set()
+
+    async def watch(self, told: Callable[[float], None]) -> None:
+        """
+        Ask every second where the topic ends, and tell how long ago the table was last known to be there.
+
+        Silence says nothing: a reader that is cut off from the topic hears as little as one to whom nothing
+        happens. Hence the question, and hence an age that grows where it is not answered.
+        """
+        while True:
+            asked_s = time.monotonic()
+            with contextlib.suppress(EnforcerError, TimeoutError):
+                async with asyncio.timeout(WATCH_TIMEOUT_S):
+                    await self.wait_for(await self.end())
+                self._current_s = asked_s
+            told(self.age_s())
+            await asyncio.sleep(WATCH_S)
+
+    def age_s(self) -> float:
+        """Since when, in seconds, nobody knows whether the table holds the newest policies."""
+        return time.monotonic() - self._current_s
 
     async def stop(self) -> None:
         """Stop reading."""

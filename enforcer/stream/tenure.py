@@ -107,6 +107,7 @@ class Tenure:
         self._policy_changes: list[SetInForce] = []
         self._slice = Slice()
         self._latest_ms = 0
+        self._is_stale = False
         self._told_ahead = -1
         self._is_forgiven = False
 
@@ -266,6 +267,7 @@ class Tenure:
         until_s = now_s + config.slice_us / 1e6
         inputs.look()
         self._latest_ms = self._services.now_ms() + config.future_timestamp_ms_max
+        self._is_stale = self._services.policies.age_s() * 1000 > config.policy_stale_ms_max
         if self.care.is_single and not self._may_take_head(now_s):
             return 0
         self._slice = Slice()
@@ -346,6 +348,7 @@ class Tenure:
             now_us=self._now_us,
             record_us=record_us,
             partitions=self._position.partition_count,
+            is_stale=self._is_stale,
         )
 
     def _take_request(self, record: Record, told: Told | None) -> None:

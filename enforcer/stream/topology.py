@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Lane = Literal["input", "table", "step", "fast", "ledger"]
+Lane = Literal["input", "table", "step", "fast", "ledger", "report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ ENFORCEMENT: Final = Topology(
         Node("usage", "input", "usage", doc="what the calls used"),
         Node("policies", "table", "policies", doc="every set in force, whole, on every worker"),
         Node("history", "table", "policy-history", doc="the source behind every digest"),
+        Node("acks", "report", "policy-acks", ("policies",), "which sets its agents decide under"),
         Node("rows", "table", "state", doc="budgets, rate limits, position"),
         Node("calls", "table", "calls", doc="first verdicts, reservations, waiting usage"),
         Node("decide", "step", inputs=("requests", "policies", "rows", "calls"), doc="verdict"),

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from enforcer import events
 from enforcer.errors import AgentCorruptedError, EnforcerError, IntegrityError
 from enforcer.store.table import Meta
+from enforcer.stream.acks import PolicyAcks
 from enforcer.stream.agent import Agent
 from enforcer.stream.installation import MisalignedError, check_installation
 from enforcer.stream.memory import keep_freed_memory
@@ -68,6 +70,8 @@ class Worker:
         self.policies = PolicyFollower(
             broker, config.topic("policies"), on_change=self._policy_changed
         )
+        self._acks = PolicyAcks(broker, config.topic("policy-acks"), self._in_force)
+        self._is_stale = False
         self.table_meta = Meta(cluster_id="", topic_ids={}, schema=ROWS_VERSION, partitions=0)
         self.table_age_ms_max = 0
         self.trial = Trial()
@@ -119,6 +123,8 @@ class Worker:
             pump,
             asyncio.create_task(self._membership.run(), name="membership"),
             asyncio.create_task(self.policies.run(), name="policies"),
+            asyncio.create_task(self.policies.watch(self._policies_known), name="policy age"),
+            asyncio.create_task(self._acks.run(), name="policy acks"),
             asyncio.create_task(self._reconcile(), name="agents"),
             asyncio.create_task(self._measure(), name="measure"),
             asyncio.create_task(self._stopping.wait(), name="stop"),
@@ -331,6 +337,30 @@ class Worker:
         self.metrics.policies_changed()
         for agent in self._agents.values():
             agent.policy_changed(in_force)
+        self._acks.changed()
+
+    def _in_force(self) -> events.PolicyAck:
+        """What this worker's agents decide under now."""
+        sets = self.policies.table.sets()
+        return events.PolicyAck(
+            self.config.instance_id,
+            self.policies.table.offset,
+            partitions=sorted(p for p, agent in self._agents.items() if agent.is_ready),
+            sets={s.scope: s.digest for s in sets if not s.invalid},
+            invalid={s.scope: s.invalid for s in sets if s.invalid},
+        )
+
+    def _policies_known(self, age_s: float) -> None:
+        """So long ago the policy table was known to be current: loud when that is too long, and when it is over."""
+        self.metrics.policies_known(age_s)
+        is_stale = age_s * 1000 > self.config.policy_stale_ms_max
+        if is_stale and not self._is_stale:
+            _log.error(
+                "policies_stale", ms=round(age_s * 1000), topic=self.config.topic("policies")
+            )
+        elif self._is_stale and not is_stale:
+            _log.info("policies_current", topic=self.config.topic("policies"))
+        self._is_stale = is_stale
 
     async def _measure(self) -> None:
         """Lag of every owned input, once a second."""
@@ -350,9 +380,14 @@ class Worker:
     @property
     def is_ready(self) -> bool:
         """Assigned, every partition restored and deciding, policies current."""
-        return self._assigned_once and all(
-            partition in self._agents and self._agents[partition].is_ready
-            for partition in self._wanted
+        is_current = self.policies.age_s() * 1000 <= self.config.policy_stale_ms_max
+        return (
+            is_current
+            and self._assigned_once
+            and all(
+                partition in self._agents and self._agents[partition].is_ready
+                for partition in self._wanted
+            )
         )
 
     def describe(self) -> dict[str, object]:
@@ -363,6 +398,8 @@ class Worker:
             "partitions": {str(p): a.state for p, a in sorted(self._agents.items())},
             "restored_rows": {str(p): a.restored_rows for p, a in sorted(self._agents.items())},
             "policy_offset": self.policies.table.offset,
+            "policy_age_ms": round(self.policies.age_s() * 1000),
+            "policy_stale_ms_max": self.config.policy_stale_ms_max,
             "policy_sets": {s.scope: s.digest for s in self.policies.table.sets()},
             "policy_invalid": [s.invalid for s in self.policies.table.sets() if s.invalid],
         }

@@ -85,7 +85,7 @@ class FakeCluster:
     """A fixed append time; None: the machine's clock."""
 
     def count(self, topic: str) -> int:
-        if topic.endswith((".policies", ".policy-history")):
+        if topic.endswith((".policies", ".policy-history", ".policy-acks")):
             return 1
         return self.counts.get(topic, self.partitions)
 

@@ -459,7 +459,8 @@ async def test_an_idle_worker_commits_nothing_and_does_not_spin(
         monkeypatch.setattr(type(tenure), "take_slice", counted)
         done = len(broker.journal)
         await asyncio.sleep(0.2)
-        assert broker.journal[done:] == []
+        # That it decides now is said once, to whoever waits for policies to be in force.
+        assert [name for name in broker.journal[done:] if name != "fast:policy-acks"] == []
         assert slices <= 1
     assert position(cluster) is not None
 

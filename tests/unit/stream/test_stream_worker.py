@@ -94,7 +94,9 @@ async def test_a_worker_decides_what_it_was_given(cluster):
 async def test_what_it_says_of_itself(cluster):
     """/ready: partitions and their states, restored rows, policies, what is invalid among them."""
     async with working(cluster, 0, 1, instance_id="w7") as worker:
-        assert worker.describe() == {
+        found = worker.describe()
+        assert found.pop("policy_age_ms") < found.pop("policy_stale_ms_max")
+        assert found == {
             "ready": True,
             "instance_id": "w7",
             "partitions": {"0": "deciding", "1": "deciding"},
