@@ -96,7 +96,8 @@ VERBS: tuple[Verb, ...] = (
         (
             "enforcer policy check policies/",
             "enforcer policy test policies/ --threshold 100",
-            "enforcer policy apply policies/",
+            "enforcer policy apply policies/ --wait",
+            "enforcer policy stop --model gpt-4o --wait",
         ),
     ),
     Verb(

@@ -63,6 +63,14 @@ def worker(
             help="How far the ledger may lag behind the verdicts.",
         ),
     ] = 100,
+    policy_stale_ms: Annotated[
+        int,
+        typer.Option(
+            "--policy-stale-ms",
+            min=2_000,
+            help="How long policies may not be known to be the newest; then on_stale_policies holds.",
+        ),
+    ] = 30_000,
     pseudonym_key_file: Annotated[
         Path | None,
         typer.Option(
@@ -115,6 +123,7 @@ def worker(
             instance_id=identity.instance_id,
             state_dir=directory,
             commit_interval_ms=commit_interval_ms,
+            policy_stale_ms_max=policy_stale_ms,
             pseudonym_key=checked_key(key),
             redaction_key=redaction_key(redaction_key_file or Settings.load().redaction_key_file),
         )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from stream_desk import ACME, Cluster, deny_word, document_of, documents_of, set_of, until
 
 from enforcer import events, policy
+from enforcer.errors import UnavailableError
 from enforcer.stream import policies
 from enforcer.stream.policies import PolicyFollower, PolicyTable
 
@@ -324,6 +325,37 @@ async def test_control_records_move_the_position():
     await until(lambda: follower.table.offset == 7)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_the_age_of_policies_grows_while_nobody_can_say_where_the_topic_ends(monkeypatch):
+    """Silence says nothing: the end is asked for, and an age that is not answered grows until it is."""
+    monkeypatch.setattr(policies, "WATCH_S", 0.005)
+    monkeypatch.setattr(policies, "WATCH_TIMEOUT_S", 0.05)
+    cluster, ages = Cluster(), []
+    cluster.put_set(ACME)
+    follower = PolicyFollower(cluster, "enforcer.policies")
+    await follower.start()
+    reads = asyncio.create_task(follower.run())
+    watches = asyncio.create_task(follower.watch(ages.append))
+    await until(lambda: len(ages) > 3)
+    assert max(ages) < 0.05
+    end, answers = follower.end, False
+
+    async def no_answer():
+        if answers:
+            return await end()
+        raise UnavailableError("cut off")
+
+    monkeypatch.setattr(PolicyFollower, "end", lambda _: no_answer())
+    await until(lambda: ages[-1] > 0.1)
+    answers = True
+    await until(lambda: ages[-1] < 0.05)
+    reads.cancel()
+    await until(lambda: ages[-1] < 0.05)
+    cluster.put_set(deny_word("one"))
+    await until(lambda: ages[-1] > 0.1)
+    watches.cancel()
+    await asyncio.gather(reads, watches, return_exceptions=True)
 
 
 async def test_an_empty_topic_is_current_at_once():
