@@ -20,6 +20,7 @@ from enforcer.cel.errors import (
     Issue,
     LimitError,
 )
+from enforcer.cel.lowering.code import Variable
 from enforcer.cel.names import Environment
 from enforcer.cel.parser import Expression, parse
 from enforcer.cel.printer import show
@@ -44,6 +45,7 @@ __all__ = [
     "Overload",
     "Program",
     "Type",
+    "Variable",
     "check",
     "compile_expression",
     "conforms",

@@ -71,7 +71,7 @@ class EvaluationError(Exception):
     """
     An expression without a value.
 
-    ``code`` is stable: no_such_overload, no_such_key, no_such_field, index_out_of_range, unbound,
+    ``code`` is stable: absent, no_such_overload, no_such_key, no_such_field, index_out_of_range, unbound,
     divide_by_zero, overflow, out_of_range, invalid_argument, limit. The message holds no value of a
     request but numbers, names and types.
     """

@@ -8,7 +8,7 @@ own takes ``lower``: statements, the expression they come to, and the globals th
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from enforcer.cel import operators
@@ -19,6 +19,7 @@ from enforcer.cel.lowering.code import (
     ERRORS,
     ERRORS_NAME,
     Value,
+    Variable,
     Writer,
     assign,
     attempt,
@@ -26,7 +27,7 @@ from enforcer.cel.lowering.code import (
     function,
     load,
 )
-from enforcer.cel.lowering.nodes import Lowering, Read
+from enforcer.cel.lowering.nodes import Lowering, Reading
 from enforcer.cel.registry import CLASSES
 from enforcer.cel.values import NONE, Optional, unwrap_key
 
@@ -141,11 +142,9 @@ def lower(
     expression: Expression,
     environment: Environment,
     *,
-    read: Read,
-    present: Read | None = None,
+    reading: Reading,
     parameters: Sequence[str] = (),
     checked: Checked | None = None,
-    reads_certain: bool = False,
     prefix: str = "",
 ) -> Lowered:
     """
@@ -154,13 +153,11 @@ def lower(
     Args:
         expression: The tree.
         environment: What its names stand for.
-        read: The Python expression that reads a variable.
-        present: The Python expression, a bool, that tells whether a variable is there: for ``has(a.b)`` and
-            ``a.?b`` where ``a.b`` is declared and ``a`` is not. Without, every variable is there.
-        parameters: The local names that ``read`` and ``present`` make use of.
+        reading: How a variable is read, as Python expressions: its value, and whether it is there for
+            ``has(a.b)`` and ``a.?b`` where ``a.b`` is declared and ``a`` is not.
+        parameters: The local names that ``reading`` makes use of.
         checked: Its types, if it checked without issues and the values of variables will be of their
             declared types. That is the caller's promise: a value of another type gives wrong answers.
-        reads_certain: Whether ``read`` never raises.
         prefix: What generated names begin with, so that several expressions can share a function.
     """
     assert checked is None or not checked.issues, "only what checks has types"
@@ -169,9 +166,7 @@ def lower(
     lowering = Lowering(
         environment,
         checked.types if checked is not None else {},
-        read=read,
-        present=present,
-        reads_certain=reads_certain,
+        reading=reading,
         writer=writer,
     )
     value = lowering.value(expression.root)
@@ -255,11 +250,9 @@ class Program:
         lowered = lower(
             self.expression,
             self.environment,
-            read=_read,
-            present=_present,
+            reading=_typed_reading if checked is not None else _reading,
             parameters=(_VARIABLES,),
             checked=checked,
-            reads_certain=checked is not None,
         )
         self.variables = lowered.variables
         body = [*lowered.body, ast.Return(lowered.value.code)]
@@ -301,12 +294,15 @@ def conforms(value: Any, declared: Type) -> bool:
     return True
 
 
-def _read(name: str) -> ast.expr:
-    return ast.Subscript(load(_VARIABLES), ast.Constant(name), ast.Load())
+def _reading(name: str, _: Callable[[Any], ast.expr]) -> Variable:
+    """From the variables of one evaluation, which raise where there is none."""
+    code = ast.Subscript(load(_VARIABLES), ast.Constant(name), ast.Load())
+    return Variable(code, False, compare(ast.Constant(name), ast.In(), load(_VARIABLES)))
 
 
-def _present(name: str) -> ast.expr:
-    return compare(ast.Constant(name), ast.In(), load(_VARIABLES))
+def _typed_reading(name: str, constant: Callable[[Any], ast.expr]) -> Variable:
+    """The same, of variables that were looked at before."""
+    return replace(_reading(name, constant), certain=True)
 
 
 def _compiled(

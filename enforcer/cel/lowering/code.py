@@ -22,6 +22,9 @@ ERRORS: Final = (EvaluationError, KeyError)
 
 ERRORS_NAME: Final = "ERRORS"
 
+HEIGHT_MAX: Final = 8
+"""How deep an expression may nest before it goes through a variable."""
+
 
 @dataclass(frozen=True, slots=True)
 class Value:
@@ -39,6 +42,36 @@ class Value:
     kind: str | None
     certain: bool
     height: int = 1
+
+
+ALWAYS: Final = ast.Constant(True)
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """
+    How a variable is read.
+
+    Args:
+        code: Its value, where it is there.
+        certain: ``code`` never raises where it is there.
+        present: Whether it is there, a bool.
+        presence_certain: ``present`` never raises.
+        absent: What is said where it is read and not there. With it, absence is a case of its own: ``==``, ``!=``
+            and ``in`` hold that what is absent equals nothing, and any other read errs. Without, ``code`` is
+            read as it stands.
+    """
+
+    code: ast.expr
+    certain: bool
+    present: ast.expr = ALWAYS
+    presence_certain: bool = True
+    absent: str = ""
+
+    @property
+    def is_tolerant(self) -> bool:
+        """Whether absence is a case of its own."""
+        return bool(self.absent)
 
 
 class Writer:

@@ -45,9 +45,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from enforcer.cel import names
-from enforcer.cel.lowering import calls, displays, loops
+from enforcer.cel.lowering import calls, displays, loops, operations
 from enforcer.cel.lowering.code import (
+    HEIGHT_MAX,
     Value,
+    Variable,
     Writer,
     assign,
     call,
@@ -78,18 +80,18 @@ from enforcer.cel.syntax import (
     Select,
     Unary,
 )
-from enforcer.cel.values import INT_MAX, INT_MIN, TypeValue, UInt
+from enforcer.cel.values import TypeValue, UInt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from enforcer.cel.types import Type
 
-HEIGHT_MAX: Final = 8
 BLOCKS_MAX: Final = 8
 TRUSTED: Final = frozenset({"bool", "int", "uint", "double", "string", "bytes", "list", "map"})
 
-Read: TypeAlias = "Callable[[str], ast.expr]"
+Reading: TypeAlias = "Callable[[str, Callable[[Any], ast.expr]], Variable]"
+"""From a variable's name, and what makes a constant of a value, to how it is read."""
 
 _KINDS: Final = {
     bool: "bool",
@@ -98,34 +100,6 @@ _KINDS: Final = {
     float: "double",
     str: "string",
     bytes: "bytes",
-}
-_INTEGERS: Final = frozenset({"int", "uint"})
-_NUMBERS: Final = frozenset({"int", "uint", "double"})
-_DIRECT: Final = frozenset({"bool", "int", "uint", "double", "string", "bytes"})
-_COMPARISONS: Final[dict[str, type[ast.cmpop]]] = {
-    "<": ast.Lt,
-    "<=": ast.LtE,
-    ">": ast.Gt,
-    ">=": ast.GtE,
-}
-_INT_OPERATORS: Final[dict[str, type[ast.operator]]] = {
-    "+": ast.Add,
-    "-": ast.Sub,
-    "*": ast.Mult,
-}
-_OPERATORS: Final = {
-    "==": "equal",
-    "!=": "unequal",
-    "<": "less",
-    "<=": "less_or_equal",
-    ">": "greater",
-    ">=": "greater_or_equal",
-    "in": "contained",
-    "+": "add",
-    "-": "subtract",
-    "*": "multiply",
-    "/": "divide",
-    "%": "modulo",
 }
 
 
@@ -145,9 +119,7 @@ class Lowering:
     Args:
         environment: What its names stand for.
         types: Of its nodes, by identity, if it checked and the variables are of their types; else none.
-        read: The expression that reads a variable.
-        present: The expression that tells whether there is one; without, every variable is.
-        reads_certain: Whether reading never raises.
+        reading: How a variable is read.
         writer: Where the code goes.
     """
 
@@ -156,16 +128,12 @@ class Lowering:
         environment: names.Environment,
         types: dict[int, Type],
         *,
-        read: Read,
-        present: Read | None,
-        reads_certain: bool,
+        reading: Reading,
         writer: Writer,
     ) -> None:
         self.environment = environment
         self.types = types
-        self.read = read
-        self.present = present
-        self.reads_certain = reads_certain
+        self.reading = reading
         self.out = writer
         self.scope: dict[str, Local] = {}
         self.variables: dict[str, None] = {}
@@ -234,16 +202,24 @@ class Lowering:
         """A variable or a type, if the whole of *node* names one."""
         variable = names.variable_named(self.environment, node, self.scope)
         if variable is not None:
-            self.variables[variable] = None
-            kind = None
-            if self.types:
-                declared = self.environment.variables[variable].name
-                kind = declared if declared in TRUSTED else None
-            return Value(self.read(variable), kind, self.reads_certain, 2)
+            found, kind = self.variable(variable)
+            if not found.is_tolerant:
+                return Value(found.code, kind, found.certain, 2)
+            absent = call("fail", ast.Constant("absent"), ast.Constant(found.absent))
+            return Value(ast.IfExp(found.present, found.code, absent), kind, False, 3)
         type_name = names.type_named(self.environment, node, self.scope)
         if type_name is not None:
             return Value(self.out.constant(TypeValue(type_name)), None, True)
         return None
+
+    def variable(self, name: str) -> tuple[Variable, str | None]:
+        """How a variable is read, and its type where it can be relied upon."""
+        self.variables.setdefault(name, None)
+        kind = None
+        if self.types:
+            declared = self.environment.variables[name].name
+            kind = declared if declared in TRUSTED else None
+        return self.reading(name, self.out.constant), kind
 
     # --- fields and indexes ---------------------------------------------------------------------
 
@@ -266,27 +242,22 @@ class Lowering:
             code = call("select", operand.code, name)
         return self.made(code, None, operand, certain=False)
 
-    def _presence(self, node: Select) -> tuple[str, ast.expr] | None:
-        """A declared variable that *node* asks for, and whether it is there."""
-        variable = names.presence_named(self.environment, node, self.scope)
-        if variable is None:
-            return None
-        self.variables.setdefault(variable, None)
-        present = ast.Constant(True) if self.present is None else self.present(variable)
-        return variable, present
+    def _presence(self, node: Select) -> Variable | None:
+        """A declared variable that *node* asks for."""
+        name = names.presence_named(self.environment, node, self.scope)
+        return None if name is None else self.variable(name)[0]
 
     def _optional_variable(self, node: Select) -> Value | None:
-        presence = self._presence(node)
-        if presence is None:
+        found = self._presence(node)
+        if found is None:
             return None
-        variable, present = presence
-        some = call("Optional", self.read(variable), ast.Constant(True))
-        return Value(ast.IfExp(present, some, load("NONE")), None, True, 3)
+        some = call("Optional", found.code, ast.Constant(True))
+        return Value(ast.IfExp(found.present, some, load("NONE")), None, found.certain, 3)
 
     def has(self, node: Has) -> Value:
-        presence = self._presence(node.select)
-        if presence is not None:
-            return Value(presence[1], "bool", True, 2)
+        variable = self._presence(node.select)
+        if variable is not None:
+            return Value(variable.present, "bool", variable.presence_certain, 2)
         operand = self.value(node.select.operand)
         name = ast.Constant(node.select.name)
         if operand.kind == "map":
@@ -301,106 +272,7 @@ class Lowering:
             code = call("index_optional" if node.optional else "index", operand.code, at.code)
         return self.made(code, None, operand, at, certain=False)
 
-    # --- operators ------------------------------------------------------------------------------
-
-    def unary(self, node: Unary) -> Value:
-        operand = self.value(node.operand)
-        if node.operator == "!":
-            if operand.kind == "bool":
-                return self.made(negated(operand.code), "bool", operand)
-            return self.made(call("invert", operand.code), "bool", operand, certain=False)
-        if operand.kind == "double":
-            return self.made(ast.UnaryOp(ast.USub(), operand.code), "double", operand)
-        kind = operand.kind if operand.kind == "int" else None
-        return self.made(call("negate", operand.code), kind, operand, certain=False)
-
-    def chain(self, node: Chain) -> Value:
-        left = self.value(node.first)
-        for operator, right_node in node.steps:
-            left = self._operation(operator, left, self.value(right_node))
-            if left.height > HEIGHT_MAX:
-                left = self.out.spilled(left)
-        return left
-
-    def _operation(self, operator: str, left: Value, right: Value) -> Value:
-        if operator in {"==", "!="}:
-            return self._equality(operator, left, right)
-        if operator in _COMPARISONS:
-            return self._order(operator, left, right)
-        if operator == "in":
-            return self._membership(left, right)
-        if left.kind == right.kind == "int" and operator in _INT_OPERATORS:
-            return self._int_arithmetic(operator, left, right)
-        if left.kind == right.kind == "double" and operator in _INT_OPERATORS:
-            return self.made(
-                ast.BinOp(left.code, _INT_OPERATORS[operator](), right.code), "double", left, right
-            )
-        if left.kind == right.kind and left.kind in {"string", "bytes", "list"} and operator == "+":
-            return self.made(
-                call("joined", left.code, right.code), left.kind, left, right, certain=False
-            )
-        kind = left.kind if left.kind == right.kind and left.kind in _NUMBERS else None
-        code = call(_OPERATORS[operator], left.code, right.code)
-        return self.made(code, kind, left, right, certain=False)
-
-    def _int_arithmetic(self, operator: str, left: Value, right: Value) -> Value:
-        result = self.out.temporary()
-        self.out.assign(result, ast.BinOp(left.code, _INT_OPERATORS[operator](), right.code))
-        within = ast.Compare(
-            ast.Constant(INT_MIN), [ast.LtE(), ast.LtE()], [load(result), ast.Constant(INT_MAX)]
-        )
-        self.out.emit(when(negated(within), [ast.Raise(call("overflow"), None)]))
-        return Value(load(result), "int", False)
-
-    def _equality(self, operator: str, left: Value, right: Value) -> Value:
-        kinds = {left.kind, right.kind}
-        is_null = [each for each in (left, right) if _is_null(each)]
-        literal = isinstance(left.code, ast.Constant) and isinstance(right.code, ast.Constant)
-        # Python warns where two literals are compared, for nobody writes that.
-        if is_null and not literal:
-            same: tuple[ast.cmpop, ast.cmpop] = (ast.Is(), ast.IsNot())
-        elif not literal and (
-            "string" in kinds or kinds <= _INTEGERS or (len(kinds) == 1 and kinds <= _DIRECT)
-        ):
-            same = (ast.Eq(), ast.NotEq())
-        else:
-            code: ast.expr = call(_OPERATORS[operator], left.code, right.code)
-            return self.made(code, "bool", left, right)
-        code = compare(left.code, same[operator == "!="], right.code)
-        return self.made(code, "bool", left, right)
-
-    def _order(self, operator: str, left: Value, right: Value) -> Value:
-        kinds = {left.kind, right.kind}
-        direct = (len(kinds) == 1 and kinds <= _DIRECT) or kinds <= _INTEGERS
-        if direct or (kinds <= _NUMBERS and None not in kinds):
-            codes = [
-                each.code if direct or each.kind == "double" else call("float", each.code)
-                for each in (left, right)
-            ]
-            code: ast.expr = compare(codes[0], _COMPARISONS[operator](), codes[1])
-            return self.made(code, "bool", left, right)
-        code = call(_OPERATORS[operator], left.code, right.code)
-        return self.made(code, "bool", left, right, certain=False)
-
-    def _membership(self, left: Value, right: Value) -> Value:
-        members = None
-        if isinstance(right.code, ast.Name):
-            members = self.out.globals.get(right.code.id)
-        classes = {each.__class__ for each in members} if members.__class__ is list else set()
-        if classes == {str} and left.kind in {None, "string"}:
-            texts = self.out.constant(frozenset(members or ()))
-            if left.kind is None:
-                return self.made(call("text_in", left.code, texts), "bool", left)
-            return self.made(compare(left.code, ast.In(), texts), "bool", left)
-        if classes == {int} and left.kind == "int":
-            numbers = self.out.constant(frozenset(members or ()))
-            return self.made(compare(left.code, ast.In(), numbers), "bool", left)
-        if left.kind == "string" and right.kind in {"list", "map"}:
-            return self.made(compare(left.code, ast.In(), right.code), "bool", left, right)
-        certain = right.kind in {"list", "map"}
-        return self.made(
-            call("contained", left.code, right.code), "bool", left, right, certain=certain
-        )
+    # --- branches -------------------------------------------------------------------------------
 
     def conditional(self, node: Conditional) -> Value:
         test = self.value(node.test)
@@ -478,10 +350,6 @@ class Lowering:
         return self.fail("unbound", f"there is no message type '{node.name}'")
 
 
-def _is_null(value: Value) -> bool:
-    return isinstance(value.code, ast.Constant) and value.code.value is None
-
-
 _LOWER: Final[dict[type, Callable[[Lowering, Any], Value]]] = {
     Literal: Lowering.literal,
     Ident: Lowering.ident,
@@ -489,9 +357,9 @@ _LOWER: Final[dict[type, Callable[[Lowering, Any], Value]]] = {
     Has: Lowering.has,
     Index: Lowering.index,
     Call: calls.lower_call,
-    Unary: Lowering.unary,
+    Unary: operations.lower_unary,
     Logic: Lowering.logic,
-    Chain: Lowering.chain,
+    Chain: operations.lower_chain,
     Conditional: Lowering.conditional,
     ListDisplay: displays.lower_list,
     MapDisplay: displays.lower_map,

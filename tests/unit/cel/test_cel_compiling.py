@@ -17,6 +17,7 @@ from enforcer.cel import (
     EvaluationError,
     Expression,
     LimitError,
+    Variable,
     check,
     compile_expression,
     lower,
@@ -138,10 +139,15 @@ def test_literals_and_names_stay_data(hostile):
     assert evaluate(f"{{{literal}: 1}}[{literal}]") == 1
 
 
+def constant_reading(name, _constant):
+    """Every variable is its own name."""
+    return Variable(ast.Constant(name), certain=False)
+
+
 def test_an_authors_names_never_reach_the_code():
     """Names of variables and macros are constants, or ours."""
     text = "names.exists(__builtins__, __builtins__ == 'a') && [1].all(exec, exec > 0)"
-    lowered = lower(parse(text), ENVIRONMENT, read=ast.Constant, prefix="c0_")
+    lowered = lower(parse(text), ENVIRONMENT, reading=constant_reading, prefix="c0_")
     module = ast.Module([*lowered.functions, *lowered.condition("result")], [])
     names = {node.id for node in ast.walk(module) if isinstance(node, ast.Name)}
     ours = {name for name in names if name.startswith("c0_")}
@@ -155,7 +161,7 @@ def test_the_same_expression_gives_the_same_code():
     for _ in range(2):
         expression = parse(text)
         checked = check(expression, ENVIRONMENT).raise_issues()
-        lowered = lower(expression, ENVIRONMENT, read=ast.Constant, checked=checked)
+        lowered = lower(expression, ENVIRONMENT, reading=constant_reading, checked=checked)
         shown.append(ast.dump(ast.Module([*lowered.functions, *lowered.condition("r")], [])))
     assert shown[0] == shown[1]
 
@@ -167,10 +173,11 @@ def condition(text, values):
     lowered = lower(
         expression,
         ENVIRONMENT,
-        read=lambda name: ast.Name("fields_" + name.replace(".", "_"), ast.Load()),
+        reading=lambda name, _: Variable(
+            ast.Name("fields_" + name.replace(".", "_"), ast.Load()), certain=True
+        ),
         parameters=tuple("fields_" + name.replace(".", "_") for name in ENVIRONMENT.variables),
         checked=checked,
-        reads_certain=True,
         prefix="c0_",
     )
     frame = ast.parse(
