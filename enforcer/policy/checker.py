@@ -16,10 +16,12 @@ from enforcer.policy import documents as models
 from enforcer.policy.amounts import AmountError, duration_us, usd_nano
 from enforcer.policy.conditions import Conditions, to_plain
 from enforcer.policy.edits import Edits, fits
+from enforcer.policy.environment import Environment
 from enforcer.policy.fields import Field, FieldError, Kind, Origin, resolve
-from enforcer.policy.ir import ALWAYS, Expr, tests
+from enforcer.policy.ir import All, Expr, fields_of
 from enforcer.policy.limits import Table
 from enforcer.policy.model import EVALUATION_ERROR, Match, RuleCode
+from enforcer.policy.narrowing import absent_false, absent_true, narrowed
 from enforcer.policy.settings import TenantSettings
 from enforcer.policy.shape import ID_HELP, is_id
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from enforcer.errors import Span
+    from enforcer.policy.expressions import Condition
     from enforcer.policy.findings import Findings
     from enforcer.policy.source import Node
 
@@ -53,6 +56,23 @@ class Lowered:
     rules: tuple[RuleCode, ...]
     budgets: tuple[Limit, ...]
     rate_limits: tuple[Limit, ...]
+    expressions: tuple[Condition, ...] = ()
+    """Those of CEL in it, in the order of the document."""
+
+
+def _environment(policy: models.Policy, values: Mapping[str, Any]) -> Environment:
+    """What the expressions of *policy* may name."""
+    metadata, spec = policy.metadata, policy.spec
+    limits: dict[str, Iterable[models.Budget | models.RateLimit]] = {
+        "budget": spec.budgets,
+        "rate": spec.rate_limits,
+    }
+    rows = {
+        kind: {each.id: each.key is not None and each.on_missing_key == "skip" for each in found}
+        for kind, found in limits.items()
+    }
+    plain = {name: to_plain(value) for name, value in values.items()}
+    return Environment((metadata.tenant, metadata.id), plain, rows)
 
 
 def child(node: Node, *steps: str | int) -> Node:
@@ -81,7 +101,7 @@ class _PolicyCheck:
         self._node = child(node, "spec")
         self._metadata = child(node, "metadata")
         self._findings = findings
-        self._conditions = Conditions(findings, values)
+        self._conditions = Conditions(findings, _environment(policy, values))
 
     def lower(self) -> Lowered:
         policy, spec = self._policy, self._policy.spec
@@ -96,7 +116,14 @@ class _PolicyCheck:
             )
         match = self._guard(spec.match, "match")
         unless = self._guard(spec.unless, "unless")
-        rules = [self._rule(rule, at, (match, unless)) for at, rule in enumerate(spec.rules)]
+        present = frozenset[str]()
+        if match is not None:
+            present |= absent_false(match)
+        if unless is not None:
+            present |= absent_true(unless)
+        rules = [
+            self._rule(rule, at, (match, unless), present) for at, rule in enumerate(spec.rules)
+        ]
         enabled = [rule for rule in rules if rule is not None]
         return Lowered(
             policy,
@@ -105,6 +132,7 @@ class _PolicyCheck:
             tuple(sorted(enabled, key=lambda rule: rule.id)),
             self._limits(spec.budgets, "budgets", self._budget),
             self._limits(spec.rate_limits, "rate_limits", self._rate_limit),
+            tuple(self._conditions.expressions),
         )
 
     def _check_ids(self) -> None:
@@ -128,18 +156,36 @@ class _PolicyCheck:
                     )
                 seen.setdefault(item.id, span)
 
-    def _guard(self, condition: models.Condition | None, key: str) -> Expr | None:
+    def _guard(self, condition: models.Condition | str | None, key: str) -> Expr | None:
         if condition is None:
             return None
         return self._conditions.build(condition, child(self._node, key))
 
+    def _condition(self, rule: models.Rule, node: Node, present: frozenset[str]) -> Expr | None:
+        """What a rule asks, in either notation or both; None where it has an error."""
+        asked: dict[str, models.Condition | str | None] = {
+            "condition": rule.condition,
+            "when": rule.when,
+        }
+        built = [
+            self._conditions.build(condition, child(node, key), present)
+            for key, condition in asked.items()
+            if condition is not None
+        ]
+        terms = tuple(each for each in built if each is not None)
+        if len(terms) < len(built):
+            return None
+        return terms[0] if len(terms) == 1 else narrowed(All(terms), present)
+
     def _rule(
-        self, rule: models.Rule, at: int, guards: tuple[Expr | None, Expr | None]
+        self,
+        rule: models.Rule,
+        at: int,
+        guards: tuple[Expr | None, Expr | None],
+        present: frozenset[str],
     ) -> RuleCode | None:
         node = child(self._node, "rules", at)
-        condition: Expr | None = ALWAYS
-        if rule.condition is not None:
-            condition = self._conditions.build(rule.condition, child(node, "condition"))
+        condition = self._condition(rule, node, present)
         edits = Edits(self._findings).build(rule, node)
         if not rule.enabled or condition is None:
             return None
@@ -166,7 +212,7 @@ class _PolicyCheck:
             rule.phases or policy.spec.phases,
             match,
             failure,
-            frozenset(test.field.path for each in read for test in tests(each)),
+            frozenset(field.path for each in read for field in fields_of(each)),
         )
 
     def _limits(

@@ -7,15 +7,17 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from enforcer.policy import expressions
 from enforcer.policy.documents import OPERATORS, Condition
 from enforcer.policy.fields import Field, FieldError, Kind, resolve
 from enforcer.policy.ir import ORDERINGS, All, AnyOf, Expr, Not, Test
+from enforcer.policy.narrowing import narrowed
 from enforcer.policy.regex import RegexError, compile_search
+from enforcer.policy.skeleton import expression_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from enforcer.errors import Span
+    from enforcer.policy.environment import Environment
     from enforcer.policy.findings import Findings
     from enforcer.policy.source import Node
 
@@ -63,21 +65,59 @@ _WORDS: tuple[tuple[type, str], ...] = (
 
 
 class Conditions:
-    """Builds the conditions of one document. *values* are the named lists and maps of its scope."""
+    """
+    Builds the conditions of one document, in both notations.
 
-    def __init__(self, findings: Findings, values: Mapping[str, Any]) -> None:
+    ``expressions`` are those of CEL that were read so far.
+    """
+
+    def __init__(self, findings: Findings, environment: Environment) -> None:
         self._findings = findings
-        self._values = values
+        self._environment = environment
+        self._values = environment.values_by_name
+        self.expressions: list[expressions.Condition] = []
 
-    def build(self, condition: Condition, node: Node) -> Expr | None:
-        """The intermediate form of *condition*, which stands at *node*; None if it has an error."""
+    def build(
+        self, condition: Condition | str, node: Node, present: frozenset[str] = frozenset()
+    ) -> Expr | None:
+        """
+        The intermediate form of a condition; None if it has an error.
+
+        Args:
+            condition: As the model has it.
+            node: Where it stands.
+            present: Fields that are there wherever it counts.
+        """
+        built = self._build(condition, node)
+        return None if built is None else narrowed(built, present)
+
+    def _build(self, condition: Condition | str, node: Node) -> Expr | None:
+        if isinstance(condition, str):
+            return self._expression(condition, node)
         operator = condition.operator
+        if condition.when is not None:
+            if len(condition.model_fields_set) == 1:
+                return self._expression(condition.when, node.get("when") or node)
+            said, help_line = "`when` stands alone in a condition", "join conditions with `and`"
+            self._findings.error("ENF0402", said, node.span, help=help_line)
+            return None
+        if operator is None:
+            said, help_line = "a condition has an `operator` or a `when`", "add `operator:`"
+            self._findings.error("ENF0202", said, node.span, help=help_line)
+            return None
         if operator not in OPERATORS:
             self._unknown_operator(operator, _at(node, "operator"))
             return None
         if operator in _LOGICAL:
             return self._logical(condition, node)
         return self._test(condition, node)
+
+    def _expression(self, text: str, node: Node) -> Expr | None:
+        found = expressions.parse_condition(text, node, self._environment, self._findings)
+        if found is None:
+            return None
+        self.expressions.append(found)
+        return expression_of(found)
 
     def _unknown_operator(self, operator: str, span: Span) -> None:
         word = _OTHER_WORDS.get(operator.lower(), operator.lower())
@@ -100,7 +140,7 @@ class Conditions:
             return None
         child_nodes = (node.get("conditions") or node).items()
         built = [
-            self.build(child, child_node)
+            self._build(child, child_node)
             for child, child_node in zip(children, child_nodes, strict=True)
         ]
         terms = tuple(term for term in built if term is not None)
@@ -111,7 +151,7 @@ class Conditions:
         return All(terms) if operator == "and" else AnyOf(terms)
 
     def _test(self, condition: Condition, node: Node) -> Expr | None:
-        operator = condition.operator
+        operator = condition.operator or ""
         has_value = "value" in condition.model_fields_set
         wants_value = operator != "exists"
         if condition.field is None or has_value != wants_value or condition.conditions is not None:

@@ -49,14 +49,25 @@ class Model(BaseModel):
 
 
 class Condition(Model):
-    """A structured condition: an operator over a field and a value, or over other conditions."""
+    """A structured condition: an operator over a field and a value, or over other conditions; or an expression."""
 
-    operator: Text
+    operator: Text | None = None
+    when: Text | None = Field(None, description="An expression (CEL), in place of an operator.")
     field: Text | None = Field(None, description="Path of a field: `llm.model`.")
     value: Any = Field(
         None, description="What to compare with; `{values: id}` names a list or map."
     )
     conditions: tuple[Condition, ...] | None = Field(None, description="Of `and`, `or` and `not`.")
+
+
+def _condition_form(data: Any) -> str:
+    return "=condition" if isinstance(data, (dict, Condition)) else "=when"
+
+
+AnyCondition = Annotated[
+    Annotated[Condition, Tag("=condition")] | Annotated[Text, Tag("=when")],
+    Discriminator(_condition_form),
+]
 
 
 class SetEdit(Model):
@@ -135,7 +146,10 @@ class Rule(Model):
     """A rule: when its condition holds, its verdict counts."""
 
     id: Text
-    condition: Condition | None = Field(None, description="Absent: the rule always matches.")
+    when: Text | None = Field(None, description="An expression (CEL): `llm.model == 'gpt-4o'`.")
+    condition: AnyCondition | None = Field(
+        None, description="The same, structured. With neither the rule always matches."
+    )
     then: Annotated[
         Annotated[Then, Tag("=full")] | Annotated[Verdict, Tag("=short")], Discriminator(_then_form)
     ]
@@ -220,8 +234,8 @@ class PolicySpec(Model):
     priority: Whole = 0
     enabled: Flag = True
     mode: Literal["enforce", "shadow"] = "enforce"
-    match: Condition | None = Field(None, description="Guards every rule, limit and budget.")
-    unless: Condition | None = None
+    match: AnyCondition | None = Field(None, description="Guards every rule, limit and budget.")
+    unless: AnyCondition | None = Field(None, description="Exempts from all of them.")
     rules: tuple[Rule, ...] = ()
     budgets: tuple[Budget, ...] = ()
     rate_limits: tuple[RateLimit, ...] = ()

@@ -77,7 +77,7 @@ class Fact:
         length_max: Of a text or list; None where it has no length.
         field: The field of a request or derived fact; None of values, rows and variables.
         value: Of ``values.<id>``: the list or map itself.
-        row: Of a budget or rate limit: which kind, its id, the amount asked for.
+        row: Of a budget or rate limit: which kind; scope, policy and id; the amount asked for.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Fact:
     length_max: int | None = None
     field: Field | None = None
     value: Any = None
-    row: tuple[str, str, str] | None = None
+    row: tuple[str, tuple[str, str, str], str] | None = None
 
     @property
     def path(self) -> Path:
@@ -184,15 +184,18 @@ class Environment(Mapping[str, Type]):
     expression was found to name.
 
     Args:
+        policy: Scope and id of the policy.
         values: The named lists and maps of the policy's scope, plain data.
         rows: ``budget`` and ``rate`` to the ids that the policy has, and whether the row may be missing.
     """
 
     def __init__(
         self,
+        policy: tuple[str, str],
         values: Mapping[str, Any] | None = None,
         rows: Mapping[str, Mapping[str, bool]] | None = None,
     ) -> None:
+        self.policy = policy
         self.values_by_name: Mapping[str, Any] = values or {}
         self.rows: Mapping[str, Mapping[str, bool]] = rows or {}
         self._facts: dict[str, Fact] = {}
@@ -227,7 +230,7 @@ class Environment(Mapping[str, Type]):
             DOUBLE if kind == "budget" else INT,
             is_optional=ids[id_],
             low=None if amount == "remaining_usd" else 0,
-            row=(kind, id_, amount),
+            row=(kind, (*self.policy, id_), amount),
         )
 
     def __getitem__(self, name: str) -> Type:

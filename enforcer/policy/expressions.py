@@ -259,6 +259,8 @@ class _Reading:
     def _root(self, chain: _Chain, hidden: frozenset[str]) -> Node:
         """The beginning of a chain that is no path."""
         root = chain.root
+        if isinstance(root, Index) and not root.optional:
+            return rewritten_below(root, lambda each: self.resolve(each, hidden))
         if not isinstance(root, Ident):
             return self.resolve(root, hidden)
         if self._is_hidden(root, hidden) or root.name.startswith("@") or self._is_type(chain):

@@ -7,17 +7,26 @@ never a value, for values of attributes may be text of a prompt.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from enforcer.errors import RequestError
 from enforcer.policy.fields import Kind
-from enforcer.policy.ir import ORDERINGS, Expr, Test, tests
-from enforcer.policy.model import EVALUATION_ERROR, FactsView, Match, RuleCode, RuleErrorInfo
+from enforcer.policy.ir import ORDERINGS, Expr, Leaf, Test, atoms
+from enforcer.policy.lowering import Explain, compile_explanation
+from enforcer.policy.model import (
+    EVALUATION_ERROR,
+    FactsView,
+    LimitsView,
+    Match,
+    RuleCode,
+    RuleErrorInfo,
+)
 from enforcer.policy.reading import ABSENT, reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_Arguments: TypeAlias = "tuple[Any, FactsView, int | None, LimitsView | None]"
 _TYPE_WORDS: dict[type, str] = {
     bool: "a boolean",
     int: "a number",
@@ -33,14 +42,16 @@ def describe(test: Test, request: Any, facts: FactsView, now_us: int | None) -> 
     """Why *test* errs on this request; None if it does not."""
     if test.is_detected:
         try:
-            getattr(facts, test.field.fact)
+            fact = getattr(facts, test.field.fact)
         except RequestError as error:
             return f"`{test.field}` cannot be known: {error.message}"
-        return None
+        return f"`{test.field}` is absent" if fact is None and test.is_strict else None
     if test.field.type.kind is Kind.TIME:
         return "the time of the event is not known" if now_us is None else None
     value = reader(test.field)(request)
-    if value is ABSENT or _fits(test, value):
+    if value is ABSENT:
+        return f"`{test.field}` is absent" if test.is_strict else None
+    if _fits(test, value):
         return None
     kind = _TYPE_WORDS.get(type(value), "of a type")
     return f"`{test.field}` is {kind}, which `{test.op}` does not take here"
@@ -65,6 +76,7 @@ class Failures:
     ) -> None:
         self._policy = policy
         self._rules = rules
+        self._explanations: dict[Leaf, Explain] = {}
         self._match = _fallible([match] if match else [])
         self._unless = _fallible([unless] if unless else [])
 
@@ -74,13 +86,14 @@ class Failures:
         request: Any,
         facts: FactsView,
         now_us: int | None,
+        limits: LimitsView | None,
         denied: bool,  # noqa: FBT001 — as above
         hits: list[Match],
         errors: list[RuleErrorInfo],
     ) -> bool:
         """The condition of rule *at* erred. Returns whether a deny is among the matches now."""
         rule = self._rules[at]
-        message = self._message(_fallible([rule.condition]), (request, facts, now_us))
+        message = self._message(_fallible([rule.condition]), (request, facts, now_us, limits))
         return self._fail(rule, message, denied, hits=hits, errors=errors)
 
     def match(
@@ -88,12 +101,13 @@ class Failures:
         request: Any,
         facts: FactsView,
         now_us: int | None,
+        limits: LimitsView | None,
         denied: bool,  # noqa: FBT001 — the arguments of a compiled function, handed on
         hits: list[Match],
         errors: list[RuleErrorInfo],
     ) -> bool:
         """The policy's ``match`` erred: each of its rules that would have run has erred."""
-        message = "match: " + self._message(self._match, (request, facts, now_us))
+        message = "match: " + self._message(self._match, (request, facts, now_us, limits))
         for rule in self._rules:
             if request.phase in rule.phases and not (denied and rule.verdict != "deny"):
                 denied = self._fail(rule, message, denied, hits=hits, errors=errors)
@@ -104,13 +118,14 @@ class Failures:
         request: Any,
         facts: FactsView,
         now_us: int | None,
+        limits: LimitsView | None,
         denied: bool,  # noqa: FBT001 — the arguments of a compiled function, handed on
         hits: list[Match],
         errors: list[RuleErrorInfo],
     ) -> bool:
         """The policy's ``unless`` erred. It does not exempt; the decision lists it."""
         del hits
-        message = "unless: " + self._message(self._unless, (request, facts, now_us))
+        message = "unless: " + self._message(self._unless, (request, facts, now_us, limits))
         errors.append(RuleErrorInfo(self._policy, "", EVALUATION_ERROR, message))
         return denied
 
@@ -129,15 +144,19 @@ class Failures:
         hits.append(rule.failure)
         return True
 
-    def _message(
-        self, fallible: tuple[Test, ...], arguments: tuple[Any, FactsView, int | None]
-    ) -> str:
-        for test in fallible:
-            said = describe(test, *arguments)
+    def _message(self, fallible: tuple[Test | Leaf, ...], arguments: _Arguments) -> str:
+        for atom in fallible:
+            if isinstance(atom, Test):
+                said = describe(atom, *arguments[:3])
+            else:
+                explain = self._explanations.get(atom)
+                if explain is None:
+                    explain = self._explanations[atom] = compile_explanation(atom)
+                said = explain(*arguments)
             if said is not None:
                 return said
         return "a value has a type that the condition cannot compare"
 
 
-def _fallible(expressions: Iterable[Expr]) -> tuple[Test, ...]:
-    return tuple(test for each in expressions for test in tests(each) if test.can_err)
+def _fallible(expressions: Iterable[Expr]) -> tuple[Test | Leaf, ...]:
+    return tuple(atom for each in expressions for atom in atoms(each) if atom.can_err)

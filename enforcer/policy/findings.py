@@ -46,7 +46,6 @@ CODES: dict[str, str] = {
     "ENF0209": "A limit that is not well formed",
     "ENF0210": "A duration that cannot be used",
     "ENF0211": "An unknown time zone",
-    "ENF0301": "An expression",
     "ENF0302": "Exceptions",
     "ENF0303": "Variables",
     "ENF0304": "A limit that caps or downgrades",

@@ -82,6 +82,20 @@ class FactsView(Protocol):
         """What was seen of an attack, by name."""
 
 
+class LimitsView(Protocol):
+    """What compiled conditions read of the rows of a request's limits, as they were before it."""
+
+    def amount(self, kind: str, limit: tuple[str, str, str], amount: str, /) -> float | None:
+        """
+        An amount of ``budget("id")`` or ``rate("id")``; None where the limit does not apply to the request.
+
+        Args:
+            kind: ``budget`` or ``rate``.
+            limit: Scope and id of its policy, and its own id.
+            amount: Such as ``remaining_usd``.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class EditSpec:
     """One edit as its author wrote it, with the canonical path."""
@@ -139,12 +153,22 @@ class RuleCode:
     reads: frozenset[Path]
 
 
-# (request, facts, now_us, denied, hits, errors) -> denied
-Run: TypeAlias = (
-    "Callable[[Any, FactsView, int | None, bool, list[Match], list[RuleErrorInfo]], bool]"
-)
-# (request, facts, now_us) -> True, False, or None where `match` erred
-Guard: TypeAlias = "Callable[[Any, FactsView, int | None], bool | None]"
+# (request, facts, now_us, limits, denied, hits, errors) -> denied
+Run: TypeAlias = "Callable[[Any, FactsView, int | None, LimitsView | None, bool, list[Match], list[RuleErrorInfo]], bool]"
+
+
+class Guard(Protocol):
+    """Whether a policy applies: True, False, or None where its ``match`` erred."""
+
+    def __call__(
+        self,
+        request: Any,
+        facts: FactsView,
+        now_us: int | None,
+        limits: LimitsView | None = None,
+        /,
+    ) -> bool | None:
+        """Of a request."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

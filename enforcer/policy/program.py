@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from enforcer.detect import pii
 from enforcer.policy import documents as models
@@ -17,12 +17,20 @@ from enforcer.policy.amounts import PERIODS_US
 from enforcer.policy.canonical import policy_digest, set_digest
 from enforcer.policy.checker import Lowered, check_policy, check_tenant, check_values
 from enforcer.policy.compiler import compile_guard, compile_run
+from enforcer.policy.expressions import literals
 from enforcer.policy.failures import Failures
 from enforcer.policy.fields import Cost
 from enforcer.policy.findings import Findings, raise_errors
-from enforcer.policy.ir import ALWAYS, can_err, cost, tests
+from enforcer.policy.ir import ALWAYS, Leaf, Test, atoms, can_err, cost
 from enforcer.policy.limits import BudgetLimit, RateLimit
-from enforcer.policy.model import Evaluation, FactsView, Match, PolicyCode, RuleErrorInfo
+from enforcer.policy.model import (
+    Evaluation,
+    FactsView,
+    LimitsView,
+    Match,
+    PolicyCode,
+    RuleErrorInfo,
+)
 from enforcer.policy.paths import Path, parse_edited
 from enforcer.policy.requirements import both, either, requirements_of
 from enforcer.policy.settings import TenantSettings
@@ -30,10 +38,12 @@ from enforcer.policy.stops import CODE as STOPPED
 from enforcer.policy.stops import StopCode, check_stop, stopping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from enforcer.events import Request
     from enforcer.policy.loader import Document
+
+_Arguments: TypeAlias = "tuple[Request, FactsView, int | None, LimitsView | None]"
 
 # Of each program, so that hostile requests cannot make it grow.
 _CACHE_ENTRIES_MAX = 4_096
@@ -140,17 +150,30 @@ def _compile(lowered: Lowered, digest: str) -> PolicyCode:
 
 
 def _pii_kinds(lowered: Lowered) -> frozenset[str]:
-    """The kinds of personal data that conditions name: in a path, or as a literal to ``pii.types``."""
+    """The kinds of personal data that conditions name: in a path, or as a literal beside ``pii``."""
     named: set[Any] = set()
     guards = [each for each in (lowered.match, lowered.unless) if each is not None]
     for expression in (*guards, *(rule.condition for rule in lowered.rules)):
-        for test in tests(expression):
+        for atom in atoms(expression):
+            fields = [atom.field] if isinstance(atom, Test) else atom.fields
             # `pii.at` looks for all kinds, and for itself alone.
-            if test.field.path[0] == "pii" and test.field.argument is None:
-                literals = test.value if isinstance(test.value, list) else [test.value]
-                named.update(each for each in literals if isinstance(each, str))
-                named.update(test.field.path[2:])
+            read = [f for f in fields if f.path[0] == "pii" and f.argument is None]
+            named.update(step for field in read for step in field.path[2:])
+            if read:
+                named.update(_texts(atom))
     return frozenset(named & set(pii.KINDS))
+
+
+def _texts(atom: Test | Leaf) -> Iterator[str]:
+    """The texts that a condition compares with."""
+    if isinstance(atom, Test):
+        values = atom.value if isinstance(atom.value, list) else [atom.value]
+    else:
+        values = [*literals(atom.root)]
+        for fact in atom.facts:
+            if fact.field is None and isinstance(fact.value, (list, dict)):
+                values.extend(fact.value)
+    return (value for value in values if isinstance(value, str))
 
 
 def _requirements(lowered: Lowered) -> dict[Path, frozenset[str]]:
@@ -331,7 +354,12 @@ class TenantProgram:
         return self.settings.principals
 
     def evaluate(
-        self, request: Request, facts: FactsView, *, now_us: int | None = None
+        self,
+        request: Request,
+        facts: FactsView,
+        *,
+        now_us: int | None = None,
+        limits: LimitsView | None = None,
     ) -> Evaluation:
         """
         Step 1 of a decision: all enabled rules, on the request as it came, in canonical order.
@@ -340,17 +368,18 @@ class TenantProgram:
             request: As it came.
             facts: Its facts; only those are computed that a rule needs.
             now_us: Event time, for conditions on ``now``; without it they err.
+            limits: Rows as they were before the request, for ``budget()`` and ``rate()``; without it they err.
         """
         evaluation = Evaluation()
         _run(
             self._index.candidates(request),
-            (request, facts, now_us),
+            (request, facts, now_us, limits),
             evaluation.matches,
             evaluation.errors,
         )
         if self._shadow_index is not None:
             shadow = self._shadow_index.candidates(request)
-            _run(shadow, (request, facts, now_us), evaluation.shadow, evaluation.errors)
+            _run(shadow, (request, facts, now_us, limits), evaluation.shadow, evaluation.errors)
         return evaluation
 
     def stopped(self, request: Request) -> str | None:
@@ -367,6 +396,7 @@ class TenantProgram:
         edited_paths: Iterable[str],
         *,
         now_us: int | None = None,
+        limits: LimitsView | None = None,
     ) -> list[Match]:
         """
         Step 3: the deny rules that read an edited path, on the edited request.
@@ -376,6 +406,7 @@ class TenantProgram:
             facts: Of the edited request.
             edited_paths: Paths (``llm.model``) or JSON pointers (``/llm/messages/3/content``).
             now_us: As for ``evaluate``.
+            limits: As for ``evaluate``.
         """
         found: list[Match] = []
         stopped = self.stopped(request)
@@ -383,7 +414,7 @@ class TenantProgram:
             found.append(Match("", "", "deny", STOPPED, stopped, 0))
         for policy, wanted in self._recheck_plan(tuple(edited_paths)):
             hits: list[Match] = []
-            policy.run(request, facts, now_us, True, hits, [])
+            policy.run(request, facts, now_us, limits, True, hits, [])
             found.extend(hit for hit in hits if hit in wanted)
         return found
 
@@ -409,14 +440,14 @@ def _ordered(limits: list[Any]) -> tuple[Any, ...]:
 
 def _run(
     candidates: tuple[PolicyCode, ...],
-    arguments: tuple[Request, FactsView, int | None],
+    arguments: _Arguments,
     hits: list[Match],
     errors: list[RuleErrorInfo],
 ) -> None:
     """Call policies in canonical order; once a deny matched, only those that can deny."""
-    request, facts, now_us = arguments
+    request, facts, now_us, limits = arguments
     for at, policy in enumerate(candidates):
-        if policy.run(request, facts, now_us, False, hits, errors):
+        if policy.run(request, facts, now_us, limits, False, hits, errors):
             rest = [each for each in candidates[at + 1 :] if each.has_deny]
             if rest:
                 _run_denies(rest, arguments, hits, errors)
@@ -425,16 +456,16 @@ def _run(
 
 def _run_denies(
     rest: list[PolicyCode],
-    arguments: tuple[Request, FactsView, int | None],
+    arguments: _Arguments,
     hits: list[Match],
     errors: list[RuleErrorInfo],
 ) -> None:
     """The deny rules of *rest*, cheap policies first; what they find, in canonical order."""
-    request, facts, now_us = arguments
+    request, facts, now_us, limits = arguments
     found: list[list[Match]] = [[] for _ in rest]
     erred: list[list[RuleErrorInfo]] = [[] for _ in rest]
     for at in sorted(range(len(rest)), key=lambda each: rest[each].deny_cost):
-        rest[at].run(request, facts, now_us, True, found[at], erred[at])
+        rest[at].run(request, facts, now_us, limits, True, found[at], erred[at])
     for each in found:
         hits.extend(each)
     for errs in erred:

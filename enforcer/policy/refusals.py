@@ -6,23 +6,13 @@ Runs on the tree before the models see it, and takes out what it refuses, so tha
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
-
-from enforcer.policy.source.nodes import scalar
 
 if TYPE_CHECKING:
     from enforcer.policy.findings import Findings
     from enforcer.policy.source import Node
 
 _BLOCK_HELP = "YAML read it as {what}; write an expression as a block scalar: `{key}: |-`"
-_COMPARISON = re.compile(
-    r"""\s*([A-Za-z_][\w.\[\]"]*)\s*(==|!=|<=|>=|<|>|\bin\b)\s*("[^"]*"|'[^']*'|\[[^\[\]]*\]|[-\w.]+)\s*"""
-)
-_OPERATORS = {
-    "==": "eq", "!=": "ne", "<": "lt", "<=": "lte", ">": "gt", ">=": "gte", "in": "in",
-}  # fmt: skip
-_EXAMPLE = "{operator: eq, field: project.environment, value: production}"
 
 
 def refuse_later(node: Node, findings: Findings) -> None:
@@ -31,7 +21,7 @@ def refuse_later(node: Node, findings: Findings) -> None:
     if spec is None:
         return
     for key in ("match", "unless"):
-        _refuse_expression(spec, key, findings, written_as=key)
+        _refuse_expression(spec, key, findings)
     _refuse_key(
         spec, "exceptions", "ENF0302", findings, help_line="an `unless` exempts without an end date"
     )
@@ -39,8 +29,8 @@ def refuse_later(node: Node, findings: Findings) -> None:
         spec, "variables", "ENF0303", findings, help_line="write the condition out where it is used"
     )
     for rule in _children(spec, "rules"):
-        _refuse_expression(rule, "when", findings, written_as="condition")
-        _refuse_expression(rule, "condition", findings, written_as="condition")
+        for key in ("when", "condition"):
+            _refuse_expression(rule, key, findings)
     for limit in [*_children(spec, "budgets"), *_children(spec, "rate_limits")]:
         _refuse_reaction(limit, findings)
 
@@ -66,49 +56,22 @@ def _refuse_key(node: Node, key: str, code: str, findings: Findings, *, help_lin
         _take_out(node, key)
 
 
-def _refuse_expression(node: Node, key: str, findings: Findings, *, written_as: str) -> None:
+def _refuse_expression(node: Node, key: str, findings: Findings) -> None:
+    """What YAML read as anything but one text is no expression, and of `when` no map either."""
     value = node.get(key)
-    if value is None or (key != "when" and isinstance(value.value, dict)):
+    if value is None or isinstance(value.value, str):
         return
-    if not isinstance(value.value, str):
-        what = {dict: "a map", list: "a list", bool: "a boolean"}.get(type(value.value), "a number")
-        what = "nothing" if value.value is None else what
-        findings.error(
-            "ENF0111",
-            f"the expression in `{key}` is no text to YAML",
-            value.span,
-            help=_BLOCK_HELP.format(what=what, key=key),
-        )
-    else:
-        structured = equivalent(value.value) or _EXAMPLE
-        findings.error(
-            "ENF0301",
-            f"`{key}` is an expression, and expressions are not known yet",
-            value.span,
-            help=f"write a structured condition, such as `{written_as}: {structured}`",
-        )
+    if key != "when" and isinstance(value.value, dict):
+        return
+    what = {dict: "a map", list: "a list", bool: "a boolean"}.get(type(value.value), "a number")
+    what = "nothing" if value.value is None else what
+    findings.error(
+        "ENF0111",
+        f"the expression in `{key}` is no text to YAML",
+        value.span,
+        help=_BLOCK_HELP.format(what=what, key=key),
+    )
     _take_out(node, key)
-
-
-def equivalent(expression: str) -> str | None:
-    """The structured form of comparisons joined by one kind of ``&&`` or ``||``; None of others."""
-    for sign, operator in (("&&", "and"), ("||", "or")):
-        if sign in expression:
-            terms = [_comparison(part) for part in expression.split(sign)]
-            if any(term is None for term in terms):
-                return None
-            return f"{{operator: {operator}, conditions: [{', '.join(map(str, terms))}]}}"
-    return _comparison(expression)
-
-
-def _comparison(text: str) -> str | None:
-    match = _COMPARISON.fullmatch(text)
-    if match is None:
-        return None
-    path, sign, literal = match.groups()
-    if literal[0] not in "\"'[" and isinstance(scalar(literal), str):
-        return None
-    return f"{{operator: {_OPERATORS[sign]}, field: {path}, value: {literal}}}"
 
 
 def _refuse_reaction(limit: Node, findings: Findings) -> None:

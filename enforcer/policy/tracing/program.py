@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from enforcer.events import Request
-    from enforcer.policy.model import Evaluation, FactsView, Match
+    from enforcer.policy.model import Evaluation, FactsView, LimitsView, Match
 
 
 class Asked(NamedTuple):
@@ -19,6 +19,7 @@ class Asked(NamedTuple):
     request: Request
     facts: FactsView
     now_us: int | None
+    limits: LimitsView | None = None
 
 
 class TracedProgram(TenantProgram):
@@ -35,11 +36,16 @@ class TracedProgram(TenantProgram):
         self.asked = self.found = self.rechecked = None
 
     def evaluate(
-        self, request: Request, facts: FactsView, *, now_us: int | None = None
+        self,
+        request: Request,
+        facts: FactsView,
+        *,
+        now_us: int | None = None,
+        limits: LimitsView | None = None,
     ) -> Evaluation:
         """As of any program."""
-        self.asked = Asked(request, facts, now_us)
-        self.found = super().evaluate(request, facts, now_us=now_us)
+        self.asked = Asked(request, facts, now_us, limits)
+        self.found = super().evaluate(request, facts, now_us=now_us, limits=limits)
         return self.found
 
     def recheck(
@@ -49,8 +55,9 @@ class TracedProgram(TenantProgram):
         edited_paths: Iterable[str],
         *,
         now_us: int | None = None,
+        limits: LimitsView | None = None,
     ) -> list[Match]:
         """As of any program."""
-        found = super().recheck(request, facts, edited_paths, now_us=now_us)
-        self.rechecked = (Asked(request, facts, now_us), found)
+        found = super().recheck(request, facts, edited_paths, now_us=now_us, limits=limits)
+        self.rechecked = (Asked(request, facts, now_us, limits), found)
         return found

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from enforcer.errors import RequestError, Span
 from enforcer.policy.compiler import compile_guard
 from enforcer.policy.fields import Origin
-from enforcer.policy.ir import All, AnyOf, Expr, Not, Test, cost
+from enforcer.policy.ir import All, AnyOf, Expr, Leaf, Not, Test, cost
+from enforcer.policy.lowering import is_flat
 from enforcer.policy.reading import ABSENT, as_plain, reader
 from enforcer.policy.tracing.traces import TermTrace, Truth
 
@@ -39,7 +40,7 @@ class Term:
 
     def __init__(self, expression: Expr, span: Span) -> None:
         self.expression = expression
-        children = () if isinstance(expression, Test) else _children(expression)
+        children = () if isinstance(expression, Test | Leaf) else _children(expression)
         self.children = tuple(Term(each, span) for each in children)
         self.span = _span(expression) or span
         self.text = describe_term(expression)
@@ -48,7 +49,7 @@ class Term:
     @property
     def is_leaf(self) -> bool:
         """Whether it is a comparison, and not made of others."""
-        return isinstance(self.expression, Test)
+        return isinstance(self.expression, Test | Leaf)
 
     def leaves(self) -> list[Term]:
         """The comparisons in it, in the order in which they are evaluated."""
@@ -60,13 +61,15 @@ class Term:
         """True, False, or None for an error."""
         if self._function is None:
             self._function = compile_guard(self.expression, None)
-        return self._function(asked.request, asked.facts, asked.now_us)
+        return self._function(asked.request, asked.facts, asked.now_us, asked.limits)
 
     def trace(self, asked: Asked) -> TermTrace:
         """Evaluate it as a policy would, and tell what it came to."""
         traced = TermTrace(self.text, self.span, _truth(self.value(asked)))
         if isinstance(self.expression, Test):
             traced.reads = {str(self.expression.field): _shown(self.expression.field, asked)}
+        elif isinstance(self.expression, Leaf):
+            traced.reads = {str(f): _shown(f, asked) for f in self.expression.fields}
         traced.terms = self._trace_children(asked)
         return traced
 
@@ -92,7 +95,7 @@ def _children(expression: All | AnyOf | Not) -> tuple[Expr, ...]:
     if isinstance(expression, Not):
         return (expression.term,)
     ordered = sorted(expression.terms, key=cost)
-    certain = [isinstance(each, Test) and not each.can_err for each in ordered]
+    certain = [is_flat(each) for each in ordered]
     pairs = list(zip(ordered, certain, strict=True))
     return (
         *(each for each, first in pairs if first),
@@ -101,7 +104,7 @@ def _children(expression: All | AnyOf | Not) -> tuple[Expr, ...]:
 
 
 def _span(expression: Expr) -> Span | None:
-    if isinstance(expression, Test):
+    if isinstance(expression, Test | Leaf):
         return expression.span
     if isinstance(expression, Not):
         return _span(expression.term)
@@ -116,6 +119,9 @@ def describe_term(expression: Expr) -> str:
         if expression.op == "exists":
             return f"{expression.field} exists"
         return f"{expression.field} {sign} {_literal(expression.value)}"
+    if isinstance(expression, Leaf):
+        start, end = expression.root.span
+        return expression.condition.expression.source.text[start:end]
     if isinstance(expression, Not):
         return "not"
     if not expression.terms:

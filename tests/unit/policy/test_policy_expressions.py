@@ -1,0 +1,166 @@
+"""Expressions in policies: the laws on absence, types and errors, in CEL as they stand in documents."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from policy_sources import Facts, documents
+from policy_sources import program as tenant_program
+
+from enforcer import events, policy
+
+FULL = {
+    "id": "r",
+    "tenant": "acme",
+    "user": {"id": "u7", "email": "a@acme.com", "roles": ["dev"]},
+    "llm": {
+        "provider": "openai",
+        "model": "gpt-4o",
+        "max_tokens": 5,
+        "messages": [{"role": "user", "content": "hello"}],
+    },
+    "attributes": {"x": 2, "s": "abc", "l": ["a"], "n": None, "a.b": True},
+}
+BARE = {"id": "r", "tenant": "acme", "llm": {"provider": "openai", "model": "gpt-4o"}}
+ABSENT = "is absent"
+
+
+def outcome(expression, request, now_us=1_800_000_000_000_000):
+    """True, False, or the message of the error."""
+    rule = {"id": "r", "then": "warn", "when": expression}
+    document = {
+        "apiVersion": "enforcer/v1",
+        "kind": "Policy",
+        "metadata": {"id": "p", "tenant": "acme"},
+        "spec": {"rules": [rule]},
+    }
+    program = tenant_program(json.dumps(document))
+    record = events.request_from_json(json.dumps(request).encode())
+    evaluation = program.evaluate(record, Facts(), now_us=now_us)
+    if evaluation.errors:
+        return evaluation.errors[0].message
+    return bool(evaluation.matches)
+
+
+@pytest.mark.parametrize(
+    ("expression", "full", "bare"),
+    [
+        ('llm.model == "gpt-4o"', True, True),
+        ('user.id == "u7"', True, False),
+        ('user.id != "u7"', False, True),
+        ('user.id in ["u7", "u8"]', True, False),
+        ('!(user.id in ["u7"])', False, True),
+        ("user.id == team.id", False, False),
+        ("user.id != team.id", True, True),
+        ("user.id in user.roles", False, False),
+        ('"dev" in user.roles', True, False),
+        ("attributes.x == 2.0", True, False),
+        ("attributes.x == true", False, False),
+        ("attributes.n == null", True, False),
+        ('attributes["l"] == ["a"]', True, False),
+        ('attributes["a.b"] == true', True, False),
+        ('"x" in attributes', True, False),
+        ("has(attributes.x)", True, False),
+        ("has(attributes.n)", True, False),
+        ('has(user.email) && user.email.endsWith("acme.com")', True, False),
+        ('!has(user.email) || user.email.endsWith("acme.com")', True, True),
+        ('user.email.endsWith("acme.com")', True, ABSENT),
+        ("llm.max_tokens > 3", True, ABSENT),
+        ("has(llm.max_tokens) && llm.max_tokens > 3", True, False),
+        ("attributes.x > 1", True, ABSENT),
+        ("attributes.x + 1 == 3", True, ABSENT),
+        ('attributes.s > 1 || llm.model == "gpt-4o"', True, True),
+        ("attributes.s > 1", "`attributes.s` is a string", ABSENT),
+        ('attributes.?s.orValue("") == "abc"', True, False),
+        ('user.?email.orValue("none").size() > 4', True, False),
+        ('llm.messages.exists(m, m.role == "user" && m.content.contains("ell"))', True, False),
+        ('llm.messages[0].content == "hello"', True, False),
+        ('now >= timestamp("2020-01-01T00:00:00Z")', True, True),
+        ("now.getFullYear() == 2027", True, True),
+        ("llm.maxTokens == 5", True, False),
+        ("llm.stream", False, False),
+        ("raw.attributes.x * 2 == 4", True, ABSENT),
+        ('["u7"].exists(user, user == llm.model)', False, False),
+        ("size(user.roles) > 0 ? true : false", True, False),
+    ],
+)
+def test_an_expression_over_a_request_that_has_the_fields_and_one_that_has_not(
+    expression, full, bare
+):
+    """Absent equals nothing in ==, != and in; every other read of what is absent errs, unless it is guarded."""
+    for request, expected in ((FULL, full), (BARE, bare)):
+        found = outcome(expression, request)
+        assert found is expected if isinstance(expected, bool) else expected in found, request
+
+
+def test_a_rule_with_both_notations_asks_both():
+    """`when`, `condition` and `match` mix freely: a rule matches where all hold."""
+    text = """\
+apiVersion: enforcer/v1
+kind: Policy
+metadata: {id: p, tenant: acme}
+spec:
+  match: '"dev" in user.roles'
+  unless: {operator: eq, field: llm.model, value: gpt-3}
+  rules:
+    - id: r
+      then: deny
+      when: has(llm.max_tokens) && llm.max_tokens > 3
+      condition:
+        operator: or
+        conditions:
+          - {when: 'llm.provider.startsWith("open")'}
+          - {operator: eq, field: llm.provider, value: other}
+"""
+    program = tenant_program(text)
+
+    def matches(**llm):
+        request = {**FULL, "llm": {**FULL["llm"], **llm}}
+        record = events.request_from_json(json.dumps(request).encode())
+        return bool(program.evaluate(record, Facts()).matches)
+
+    assert matches()
+    assert matches(provider="other")
+    assert not matches(provider="third")
+    assert not matches(max_tokens=2)
+    assert not matches(model="gpt-3")
+
+
+def test_equality_in_an_expression_is_indexed_as_a_structured_one_is():
+    """A policy is not looked at where the equality it needs does not hold."""
+    text = """\
+apiVersion: enforcer/v1
+kind: Policy
+metadata: {id: p, tenant: acme}
+spec:
+  match: project.environment == "production" && user.region in ["eu", "us"]
+  rules: [{id: r, then: deny, when: 'llm.model == "a" || llm.model == "b"'}]
+"""
+    (code,) = policy.compile_scope(documents(text), "acme").policies
+    assert code.requirements == {
+        ("project", "environment"): frozenset({"production"}),
+        ("user", "region"): frozenset({"eu", "us"}),
+        ("llm", "model"): frozenset({"a", "b"}),
+    }
+
+
+def test_values_are_read_by_expressions():
+    """`values.<id>` is a list or a map of the policy's own scope."""
+    text = """\
+apiVersion: enforcer/v1
+kind: Values
+metadata: {id: v, tenant: acme}
+spec: {own: [openai, azure], caps: {gpt-4o: 3}}
+---
+apiVersion: enforcer/v1
+kind: Policy
+metadata: {id: p, tenant: acme}
+spec:
+  rules:
+    - {id: own, then: warn, when: llm.provider in values.own}
+    - {id: cap, then: warn, when: 'llm.model in values.caps && has(llm.max_tokens) && llm.max_tokens > values.caps[llm.model]'}
+"""
+    program = tenant_program(text)
+    record = events.request_from_json(json.dumps(FULL).encode())
+    assert [each.rule for each in program.evaluate(record, Facts()).matches] == ["cap", "own"]
