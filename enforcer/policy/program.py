@@ -8,7 +8,6 @@ and its own, which is cheap: verdicts join, so functions of both are called in o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from enforcer.detect import pii
@@ -21,6 +20,7 @@ from enforcer.policy.expressions import literals
 from enforcer.policy.failures import Failures
 from enforcer.policy.fields import Cost
 from enforcer.policy.findings import Findings, raise_errors
+from enforcer.policy.index import Index
 from enforcer.policy.ir import ALWAYS, Leaf, Test, atoms, can_err, cost
 from enforcer.policy.limits import BudgetLimit, RateLimit
 from enforcer.policy.model import (
@@ -31,17 +31,18 @@ from enforcer.policy.model import (
     PolicyCode,
     RuleErrorInfo,
 )
-from enforcer.policy.paths import Path, parse_edited
+from enforcer.policy.rechecking import concerned, touched
 from enforcer.policy.requirements import both, either, requirements_of
 from enforcer.policy.settings import TenantSettings
 from enforcer.policy.stops import CODE as STOPPED
 from enforcer.policy.stops import StopCode, check_stop, stopping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from enforcer.events import Request
     from enforcer.policy.loader import Document
+    from enforcer.policy.paths import Path
 
 _Arguments: TypeAlias = "tuple[Request, FactsView, int | None, LimitsView | None]"
 
@@ -243,47 +244,6 @@ def compile_tenant(
     return TenantProgram(global_, own, tenant, invalid=invalid, stops=stops)
 
 
-class _Index:
-    """
-    Which policies a request can concern at all, by the values of the fields they ask for.
-
-    A column per field: for each value asked for, the policies that a request with it can concern, as
-    bits; other values concern those that do not ask. The columns are joined by *and*.
-    """
-
-    def __init__(self, policies: tuple[PolicyCode, ...]) -> None:
-        self._policies = policies
-        self._all = (1 << len(policies)) - 1
-        paths = sorted({path for policy in policies for path in policy.requirements})
-        self._columns = [self._column(path) for path in paths]
-        self._cache: dict[int, tuple[PolicyCode, ...]] = {}
-
-    def _column(self, path: Path) -> tuple[Callable[[Any], Any], dict[Any, int], int]:
-        default = 0
-        table: dict[Any, int] = {}
-        for at, policy in enumerate(self._policies):
-            texts = policy.requirements.get(path)
-            if texts is None:
-                default |= 1 << at
-            else:
-                for text in texts:
-                    table[text] = table.get(text, 0) | 1 << at
-        table = {text: bits | default for text, bits in table.items()}
-        return attrgetter(".".join(map(str, path))), table, default
-
-    def candidates(self, request: Request) -> tuple[PolicyCode, ...]:
-        bits = self._all
-        for get, table, default in self._columns:
-            bits &= table.get(get(request), default)
-        found = self._cache.get(bits)
-        if found is None:
-            found = tuple(each for at, each in enumerate(self._policies) if bits >> at & 1)
-            if len(self._cache) >= _CACHE_ENTRIES_MAX:
-                self._cache.clear()
-            self._cache[bits] = found
-        return found
-
-
 class TenantProgram:
     """All policies in force for a tenant, ready to evaluate its requests."""
 
@@ -335,9 +295,9 @@ class TenantProgram:
         policies = [policy for policy in every if policy.rules]
         policies.sort(key=lambda each: (-each.priority, each.id, each.scope))
         self.policies: tuple[PolicyCode, ...] = tuple(policies)
-        self._index = _Index(tuple(each for each in policies if not each.shadow))
+        self._index = Index(tuple(each for each in policies if not each.shadow))
         shadow = tuple(each for each in policies if each.shadow)
-        self._shadow_index = _Index(shadow) if shadow else None
+        self._shadow_index = Index(shadow) if shadow else None
         budgets = _ordered([limit for scope in scopes for limit in scope.budgets])
         self.budgets: tuple[BudgetLimit, ...] = tuple(b for b in budgets if not b.shadow)
         self.shadow_budgets: tuple[BudgetLimit, ...] = tuple(b for b in budgets if b.shadow)
@@ -423,8 +383,8 @@ class TenantProgram:
     ) -> tuple[tuple[PolicyCode, frozenset[Match]], ...]:
         plan = self._recheck_cache.get(edited_paths)
         if plan is None:
-            touched = _touched(edited_paths)
-            pairs = ((each, _concerned(each, touched)) for each in self.policies if not each.shadow)
+            paths = touched(edited_paths)
+            pairs = ((each, concerned(each, paths)) for each in self.policies if not each.shadow)
             plan = tuple((policy, wanted) for policy, wanted in pairs if wanted)
             if len(self._recheck_cache) >= _CACHE_ENTRIES_MAX:
                 self._recheck_cache.clear()
@@ -470,48 +430,3 @@ def _run_denies(
         hits.extend(each)
     for errs in erred:
         errors.extend(errs)
-
-
-# --- what an edit touches -------------------------------------------------------------------------
-
-_TEXT_SOURCES: tuple[Path, ...] = (("llm", "messages"), ("llm", "prompt"))
-_DERIVED: tuple[tuple[Path, tuple[Path, ...]], ...] = (
-    (("llm", "prompt"), _TEXT_SOURCES),
-    (("llm", "contains_pii"), _TEXT_SOURCES),
-    (("pii",), _TEXT_SOURCES),
-    (("secrets",), _TEXT_SOURCES),
-    (("injection",), _TEXT_SOURCES),
-    # Anything in the call can change its tokens and its price.
-    (("llm", "input_tokens"), (("llm",),)),
-    (("llm", "max_output_tokens"), (("llm",),)),
-    (("llm", "estimated_cost_usd"), (("llm",),)),
-)
-
-
-def _touched(edited_paths: tuple[str, ...]) -> tuple[Path, ...]:
-    """The paths edited, and the facts derived from them."""
-    edited = [parse_edited(path) for path in edited_paths]
-    derived = [
-        fact
-        for fact, sources in _DERIVED
-        if any(_overlap(source, path) for source in sources for path in edited)
-    ]
-    return (*edited, *derived)
-
-
-def _concerned(policy: PolicyCode, touched: tuple[Path, ...]) -> frozenset[Match]:
-    """The matches of the deny rules that read something touched: their own, and for an error."""
-    rules = [
-        rule
-        for rule in policy.rules
-        if rule.verdict == "deny"
-        and any(_overlap(read, path) for read in rule.reads for path in touched)
-    ]
-    failures = [rule.failure for rule in rules if rule.failure is not None]
-    return frozenset([*(rule.match for rule in rules), *failures])
-
-
-def _overlap(one: Path, other: Path) -> bool:
-    """Whether one path is the other, or stands above it."""
-    shared = min(len(one), len(other))
-    return one[:shared] == other[:shared]

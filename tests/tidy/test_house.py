@@ -18,9 +18,7 @@ GENERATED = {"generated.py", "generated_json.py"}
 MODULE_LINES_MAX = 500
 
 # Ratchet: a module may leave this list, none may enter it or grow.
-LARGE_MODULES: dict[str, int] = {
-    "enforcer/cel/lowering/nodes.py": 510,
-}
+LARGE_MODULES: dict[str, int] = {}
 
 
 def relative(path: Path) -> str:
