@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev check test ci demo up bench kill docs lock clean
+.PHONY: help setup setup-dev check test ci demo up bench simulate kill docs lock clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -37,7 +37,7 @@ check: $(VENV)/.dev            ## format, lint, types, imports, tidy
 test: $(VENV)/.dev             ## all tests, on the same real Kafka
 	$(BIN)/python -m pytest -q tests/chaos
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup tests/integration
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup --cov --cov-report=term:skip-covered tests/unit tests/conformance tests/tidy
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup --cov --cov-report=term:skip-covered tests/unit tests/conformance tests/simulation tests/tidy
 
 ci: check test                 ## what CI runs
 
@@ -50,6 +50,11 @@ up: $(VENV)/.runtime           ## the local stack alone
 bench: $(VENV)/.runtime        ## all benchmarks, each beside its baseline
 	$(BIN)/enforcer bench stream --rounds 3
 	$(BIN)/enforcer bench latency --rounds 3
+
+SEEDS ?= 100
+FIRST ?= 1
+simulate: $(VENV)/.dev         ## SEEDS=100 FIRST=1: the data plane under faults, a seed a run, deterministic
+	@$(BIN)/python tests/simulation/simulate.py --seeds $(SEEDS) --first $(FIRST) $(MORE)
 
 kill: $(VENV)/.dev             ## 150,000 requests under 20 faults, checked; one JSON line
 	@$(BIN)/python tests/chaos/kill_run.py --requests 150000 --faults 20

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from enforcement_world import (
     ACCOUNT_LIMIT_USD,
+    BREAKS,
     CAP,
     CAPPED,
     KILLS,
@@ -74,6 +75,8 @@ class Topics:
     calls: Mapping[int, list[Record]]
     letters: Mapping[int, list[Record]]
     history: frozenset[str]
+    policies: list[Record]
+    """As far as compaction has left them."""
 
 
 async def read_topics(broker: KafkaBroker, prefix: str) -> Topics:
@@ -88,6 +91,7 @@ async def read_topics(broker: KafkaBroker, prefix: str) -> Topics:
         await read(broker, prefix, "calls"),
         await read(broker, prefix, "dead-letters"),
         frozenset((r.key or b"").decode() for r in history[0]),
+        (await read(broker, prefix, "policies"))[0],
     )
 
 
@@ -155,6 +159,7 @@ class _Partition:
         self._replay(ledger)
         self._check_rows(rows)
         self._check_policies()
+        self._check_order()
 
     def _ledger(self) -> dict[int, tuple[events.Decision, bytes]]:
         """Decisions of the ledger by the offset of their request: exactly one each."""
@@ -215,6 +220,32 @@ class _Partition:
             if seen[record.offset] != 1:
                 self.found.problem("usage entries", (record.offset, seen[record.offset]))
 
+    def _check_order(self) -> None:
+        """Usage stands in the ledger where the decisions around it say: before one that had taken it, else after."""
+        settled = taken = 0
+        for entry in self.entries:
+            if entry.kind == "settlement" and entry.source.topic.endswith(".usage"):
+                settled = entry.source.offset + 1
+                if entry.source.offset < taken:
+                    self.found.problem("usage after who had taken it", (taken, entry.source))
+            elif entry.kind == "decision":
+                taken = max(taken, entry.source.usage_offset)
+                if settled > entry.source.usage_offset:
+                    self.found.problem("usage before its turn", (settled, entry.source))
+
+    def _check_in_force(self, decision: events.Decision) -> None:
+        """A decision's set is the newest one that stands before its policy offset."""
+        sets = [
+            events.decode_policy_set(record.value).digest
+            for record in self.topics.policies
+            if record.key == b"*/set"
+            and record.value
+            and record.offset < decision.source.policy_offset
+        ]
+        used = decision.policy_sets.get("*", "")
+        if sets and used and used != sets[-1]:
+            self.found.problem("a set that was not in force", (decision.source, used, sets[-1]))
+
     def _check_policies(self) -> None:
         """Policies never run backwards, and every change stands once in the ledger."""
         newest = 0
@@ -226,6 +257,7 @@ class _Partition:
                 if offset < newest:
                     self.found.problem("policies ran backwards", (newest, offset))
                 newest = max(newest, offset)
+                self._check_in_force(decision)  # type: ignore[arg-type] # no claim is audited
             elif entry.kind == "policy_change":
                 change = json.loads(entry.payload)
                 changes[change["scope"], change["policy_offset"]] += 1
@@ -291,7 +323,7 @@ class _Partition:
         account = f"{TENANT}/{request.team.id}"
         if record.key != account.encode():
             return "misrouted", request
-        if request.llm.prompt == KILLS:
+        if request.llm.prompt in (KILLS, BREAKS):
             return "internal_error", request  # Denied unread: it has no row.
         call = self.books.calls.get((account, request.id))
         content = (request.llm.prompt, request.llm.max_tokens)
