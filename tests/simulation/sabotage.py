@@ -287,7 +287,7 @@ BUGS: dict[str, Bug] = {
     "claim": Bug(_no_claim, 8, ("deaf", "kill", "deaf")),
     "fence": Bug(_no_fence),
     "tail": Bug(_no_tail),
-    "tail-end": Bug(_tail_from_the_end, 5),
+    "tail-end": Bug(_tail_from_the_end, 24),
     "tail-passed": Bug(_tail_passed_too_early, 3),
     "sends": Bug(_sends_unawaited),
     "acks": Bug(_verdicts_unacknowledged, 16),
@@ -299,7 +299,7 @@ BUGS: dict[str, Bug] = {
     "uncommitted": Bug(_uncommitted_rows),
     "warm": Bug(_warm_as_it_is),
     "usage-order": Bug(_usage_out_of_order),
-    "redone-by-time": Bug(_redone_by_time, 8),
+    "redone-by-time": Bug(_redone_by_time, 27),
     "evaluated-again": Bug(_evaluated_again),
     "starts": Bug(_starts_uncounted, 3),
 }
