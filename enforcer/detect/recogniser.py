@@ -52,13 +52,19 @@ class Family(Protocol):
     Identity is what tells families apart: an instance is hashed as an object.
     """
 
-    def patterns(self, members: tuple[Recogniser, ...]) -> Sequence[bytes]:
-        """RE2 patterns for the set: one of them matches wherever one of *members* can be."""
+    def plan(self, members: tuple[Recogniser, ...], at: float) -> Plan:
+        """How *members* are looked for; what is less sure than *at* may be left out."""
 
-    def find(
-        self, data: bytes, members: tuple[Recogniser, ...]
-    ) -> Iterator[tuple[Recogniser, Candidate] | None]:
-        """Every candidate of *members*; a None says that there is too much to look at, and ends."""
+
+class Plan(Protocol):
+    """Some members of a family, ready to be looked for."""
+
+    @property
+    def patterns(self) -> Sequence[bytes]:
+        """RE2 patterns for the set: one of them matches wherever one of the members can be."""
+
+    def find(self, data: bytes) -> Iterator[tuple[Recogniser, Candidate] | None]:
+        """Every candidate of the members; a None says that there is too much to look at, and ends."""
 
 
 def nothing(data: bytes) -> Iterator[Candidate]:
@@ -67,7 +73,7 @@ def nothing(data: bytes) -> Iterator[Candidate]:
     yield from ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Recogniser:
     """
     How one kind is found.

@@ -19,6 +19,7 @@ from enforcer.detect.recogniser import (
     PROVEN,
     Candidate,
     Family,
+    Plan,
     Recogniser,
     TooManyPlacesError,
     options,
@@ -71,12 +72,12 @@ class Findings(list[Finding]):
         self.truncated = truncated
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Group:
     """The asked kinds of one family, which looks for all of them at once."""
 
-    family: Family
     members: tuple[Recogniser, ...]
+    plan: Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,9 @@ class Registry:
         self.kinds: tuple[str, ...] = tuple(self.recognisers)
         self._program = lru_cache(maxsize=256)(self._compile)
 
-    def program(self, kinds: frozenset[str]) -> Program:
-        """The program of some kinds, compiled when first asked for."""
-        return self._program(kinds)
+    def program(self, kinds: frozenset[str], *, at: float = CONFIDENCE_DEFAULT) -> Program:
+        """The program of some kinds, compiled when first asked for: one for what counts, one for all."""
+        return self._program(kinds, at >= CONFIDENCE_DEFAULT)
 
     def scan(
         self,
@@ -125,7 +126,7 @@ class Registry:
         data = text.encode("utf-8", "replace")
         if len(data) > scan_bytes_max:
             raise too_large(len(data), scan_bytes_max)
-        program = self._program(kinds)
+        program = self._program(kinds, at >= CONFIDENCE_DEFAULT)
         hits: Sequence[int] = program.matcher.Match(data) or ()
         if len(hits) == 1 and hits[0] == program.sentinel:
             return Findings()
@@ -133,7 +134,7 @@ class Registry:
             raise DetectError("the pattern set failed", code="detect_failed")
         return _exact(data, text, {program.owners[hit] for hit in hits}, at)
 
-    def _compile(self, kinds: frozenset[str]) -> Program:
+    def _compile(self, kinds: frozenset[str], counts: bool) -> Program:  # noqa: FBT001 — a key of the cache
         matcher = re2.Set.SearchSet(options())
         owners: list[Recogniser | _Group | None] = []
         families: dict[Family, list[Recogniser]] = {}
@@ -146,8 +147,9 @@ class Registry:
                 matcher.Add(utf8(source))
                 owners.append(recogniser)
         for family, members in families.items():
-            group = _Group(family, tuple(members))
-            for source in family.patterns(group.members):
+            own = tuple(members)
+            group = _Group(own, family.plan(own, CONFIDENCE_DEFAULT if counts else 0.0))
+            for source in group.plan.patterns:
                 matcher.Add(utf8(source))
                 owners.append(group)
         matcher.Add(b"")
@@ -236,7 +238,7 @@ def _bounded(
     group: _Group, data: bytes, truncated: set[str]
 ) -> Iterator[tuple[Recogniser, Candidate]]:
     """What the family yields; a None at its end says that it gave up, and truncates all its kinds."""
-    for item in group.family.find(data, group.members):
+    for item in group.plan.find(data):
         if item is None:
             truncated.update(member.kind for member in group.members)
             return

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,7 @@ from enforcer.detect.recogniser import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     import re2
 
@@ -76,10 +75,11 @@ def _as_key(words: str) -> str:
 GENERIC_PATTERN = _as_key(GENERIC_WORDS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Plan:
     """What a subset of the rows is looked for with."""
 
+    patterns: tuple[bytes, ...]
     rows: tuple[Row, ...]
     members: tuple[Recogniser, ...]
     forms: tuple[re2._Regexp, ...]
@@ -90,34 +90,43 @@ class _Plan:
     which_strict: Words
     strict_rows: tuple[int, ...]
 
-
-class NationalNumbers:
-    """The family; one instance holds all rows."""
-
-    def patterns(self, members: tuple[Recogniser, ...]) -> Sequence[bytes]:
-        """Every word, and the forms that need none."""
-        plan = _plan(members)
-        words = "|".join([_words(row) for row in plan.rows] + [GENERIC_PATTERN])
-        strict = [_strict(row) for row in plan.rows if row.alone]
-        return [rf"(?i)(?:{words})(?s:.*)\d".encode(), *[form.encode() for form in strict]]
-
-    def find(
-        self, data: bytes, members: tuple[Recogniser, ...]
-    ) -> Iterator[tuple[Recogniser, Candidate] | None]:
+    def find(self, data: bytes) -> Iterator[tuple[Recogniser, Candidate] | None]:
         """Every number of the members' rows, checked."""
-        plan = _plan(members)
         left = CHECKS_MAX
-        if _word_places(plan, data) > CHECKS_MAX:
+        if _word_places(self, data) > CHECKS_MAX:
             yield None
             return
-        for index, start, end, confidence, reason in _places(plan, data):
+        for index, start, end, confidence, reason in _places(self, data):
             if left == 0:
                 yield None
                 return
             left -= 1
-            row = plan.rows[index]
-            if check_of(row.check)(data[start:end].decode("ascii")):
-                yield plan.members[index], Candidate(start, end, confidence, reason)
+            if check_of(self.rows[index].check)(data[start:end].decode("ascii")):
+                yield self.members[index], Candidate(start, end, confidence, reason)
+
+
+class NationalNumbers:
+    """The family; one instance holds all rows."""
+
+    def plan(self, members: tuple[Recogniser, ...], at: float) -> _Plan:
+        """Every word, and the forms that need none; of these those that are sure enough."""
+        by_kind = {row.kind: row for row in ROWS}
+        rows = tuple(by_kind[member.kind] for member in members)
+        words = "|".join([_words(row) for row in rows] + [GENERIC_PATTERN])
+        alone = tuple(i for i, row in enumerate(rows) if row.alone and row.alone >= at)
+        strict = [_strict(rows[index]) for index in alone]
+        return _Plan(
+            (rf"(?i)(?:{words})(?s:.*)\d".encode(), *[form.encode() for form in strict]),
+            rows,
+            members,
+            tuple(pattern(row.form.encode()) for row in rows),
+            tuple(pattern(_strict(row).encode()) if row.alone else None for row in rows),
+            pattern(rf"(?i)(?:{words})[\w]*".encode()),
+            Words(*[_words(row).encode() for row in rows]),
+            Words(*[row.form.encode() for row in rows]),
+            Words(*[b"(?-i:" + form.encode() + b")" for form in strict]),
+            alone,
+        )
 
 
 def _word_places(plan: _Plan, data: bytes) -> int:
@@ -198,25 +207,6 @@ def _joined(data: bytes, start: int, end: int) -> bool:
 
 def _strict(row: Row) -> str:
     return row.strict or row.form
-
-
-@lru_cache(maxsize=64)
-def _plan(members: tuple[Recogniser, ...]) -> _Plan:
-    by_kind = {row.kind: row for row in ROWS}
-    rows = tuple(by_kind[member.kind] for member in members)
-    words = "|".join([_words(row) for row in rows] + [GENERIC_PATTERN])
-    strict_rows = tuple(index for index, row in enumerate(rows) if row.alone)
-    return _Plan(
-        rows,
-        members,
-        tuple(pattern(row.form.encode()) for row in rows),
-        tuple(pattern(_strict(row).encode()) if row.alone else None for row in rows),
-        pattern(rf"(?i)(?:{words})[\w]*".encode()),
-        Words(*[_words(row).encode() for row in rows]),
-        Words(*[row.form.encode() for row in rows]),
-        Words(*[b"(?-i:" + _strict(rows[index]).encode() + b")" for index in strict_rows]),
-        strict_rows,
-    )
 
 
 FAMILY = NationalNumbers()

@@ -46,13 +46,16 @@ _IPV6 = pattern(
     rb"(?:[0-9A-Fa-f]{0,4}:){2,6}(?:\d{1,3}\.){3}\d{1,3}"
     rb"|[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}:?"
 )
-_VERSION_CONTEXT = Words(
-    rb"version\s*$|\bver\.?\s*$|\brelease\s*$|\bv\s*$|\bbuild\s*$|\brev(?:ision)?\s*$|[=~^<>]=\s*$"
-    rb"|\bsection\s*$|\xc2\xa7\s*$|\bchapter\s*$|\bclause\s*$|\boid\s*$|\bfirmware\s*$|\bupgrade(?:d)? to\s*$"
-)
-_IP_CONTEXT = Words(
+_VERSION, _IP = 0, 1
+_IP_CONTEXT = (
     rb"\bip\b|\bipv[46]\b|address|host|server|ping|client|remote|subnet|gateway|peer|login|from"
 )
+_BEFORE_IP = Words(
+    rb"version\s*$|\bver\.?\s*$|\brelease\s*$|\bv\s*$|\bbuild\s*$|\brev(?:ision)?\s*$|[=~^<>]=\s*$"
+    rb"|\bsection\s*$|\xc2\xa7\s*$|\bchapter\s*$|\bclause\s*$|\boid\s*$|\bfirmware\s*$|\bupgrade(?:d)? to\s*$",
+    _IP_CONTEXT,
+)
+_AFTER_IP = Words(_IP_CONTEXT)
 
 
 def _find_emails(data: bytes) -> Iterator[Candidate]:
@@ -124,11 +127,12 @@ def _find_ipv4(data: bytes) -> Iterator[Candidate]:
         octets = data[start:end].split(b".")
         if any(int(octet) > 255 or (len(octet) > 1 and octet[0] == 48) for octet in octets):
             continue
-        if _VERSION_CONTEXT.before(data, start):
+        words = _BEFORE_IP.before(data, start)
+        if _VERSION in words:
             yield Candidate(start, end, 0.2, "reads as a version")
         elif octets[0] == b"255" or octets == [b"0"] * 4:
             yield Candidate(start, end, 0.35, "a mask, or no address")
-        elif _IP_CONTEXT.around(data, start, end):
+        elif _IP in words or _AFTER_IP.after(data, end):
             yield Candidate(start, end, 0.95, "range of every octet, context word")
         elif all(len(octet) == 1 for octet in octets) and octets[0] < b"4" and len(set(octets)) > 1:
             yield Candidate(start, end, 0.45, "range of every octet, short")

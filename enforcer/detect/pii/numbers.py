@@ -19,12 +19,13 @@ from enforcer.detect.recogniser import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SSN = pattern(rb"\d{3}([- ]?)\d{2}([- ]?)\d{4}")
+_SSN = pattern(rb"\d{3}[- ]?\d{2}[- ]?\d{4}")
 _SSN_CONTEXT = Words(rb"\bssn|social.?sec|soc\.? ?sec|\btax.?(?:payer)?.?id|\bitin\b")
 _CARD_RUN = pattern(rb"\d(?:[ \-]?\d){11,}")
 _CARD_CONTEXT = Words(
     rb"card|visa|master.?card|maestro|amex|american express|discover|\bpan\b|\bcc\b|credit|debit"
 )
+_SSN_DIGITS, _SSN_PARTED_BYTES = 9, 11
 _CARD_DIGITS_MIN = 12
 _CARD_DIGITS_MAX = 19
 _MAESTRO_ONLY = 12
@@ -173,15 +174,17 @@ def _find_ssns(data: bytes) -> Iterator[Candidate]:
             continue
         if not _ssn_structure(data[start:end]):
             continue
-        first, second = match.group(1), match.group(2)
-        if first != second:
+        # A separator is no digit: one byte behind the third, one before the fourth from the end.
+        first, second = data[start + 3], data[end - 5]
+        parted = end - start == _SSN_PARTED_BYTES
+        if (parted and first != second) or (not parted and end - start != _SSN_DIGITS):
             continue
         near = _SSN_CONTEXT.before(data, start)
-        if first == b"-":
+        if first == 45:
             yield Candidate(start, end, 0.95 if near else 0.85, "structure")
         elif near:
             yield Candidate(start, end, 0.75, "structure, context word")
-        elif first == b" ":
+        elif first == 32:
             yield Candidate(start, end, 0.4, "structure, no hyphens")
 
 

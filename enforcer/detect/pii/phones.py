@@ -85,12 +85,14 @@ def _pieces(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
 
 
 def _phone(data: bytes, start: int, end: int) -> Candidate | None:
-    if word_before(data, start) or digit_at(data, end) or _continues(data, start, end):
-        return None
     value = data[start:end]
-    number = value.partition(b"x")[0].partition(b"e")[0]
+    number = value if value[-7:].isdigit() else value.partition(b"x")[0].partition(b"e")[0]
     digits = number.translate(None, _NO_DIGITS)
     if not _DIGITS_MIN <= len(digits) <= _DIGITS_MAX or value.count(b"(") != value.count(b")"):
+        return None
+    if _is_ip(value) or word_before(data, start) or digit_at(data, end):
+        return None
+    if _continues(data, start, end):
         return None
     shape, reason = _shape(value, digits)
     if shape == 0.0:
@@ -102,6 +104,14 @@ def _phone(data: bytes, start: int, end: int) -> Candidate | None:
     if _OTHER in words:
         return Candidate(start, end, max(0.1, shape - 0.3), reason + ", another number's word")
     return Candidate(start, end, shape, reason)
+
+
+def _is_ip(value: bytes) -> bool:
+    """Whether this is four octets, as nobody writes a telephone."""
+    octets = value.split(b".")
+    return len(octets) == 4 and all(
+        octet.isdigit() and octet[0] != 48 and int(octet) <= 255 for octet in octets
+    )
 
 
 def _continues(data: bytes, start: int, end: int) -> bool:

@@ -391,7 +391,7 @@ def test_a_failed_set_errs(monkeypatch):
             return None
 
     broken = scanning.Program(Broken(), (None,), 0)
-    monkeypatch.setattr(scanning.Registry, "_compile", lambda self, kinds: broken)
+    monkeypatch.setattr(scanning.Registry, "_compile", lambda self, kinds, counts: broken)
     registry = scanning.Registry(scanner.RECOGNISERS)
     with pytest.raises(DetectError) as caught:
         registry.scan("a@b.com", pii.DEFAULT)
