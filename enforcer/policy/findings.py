@@ -67,6 +67,7 @@ CODES: dict[str, str] = {
     "ENF0506": "A policy without effect",
     "ENF0507": "A redaction without its key",
     "ENF0601": "A policy that is not active",
+    "ENF0602": "No document of the existing engine",
     "ENF0701": "An expression that cannot be read",
     "ENF0702": "An expression beyond a bound",
     "ENF0703": "An unknown budget or rate limit",
