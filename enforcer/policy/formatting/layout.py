@@ -163,7 +163,11 @@ def _attach(text: str, builder: _Builder) -> None:
             raise LayoutError("a comment with nothing to hold it")
         line_start = text.rfind("\n", 0, match.start()) + 1
         at = bisect_right(starts, match.start())
-        if text[line_start : match.start()].strip() not in {"", "---"}:
+        left = text[line_start : match.start()].strip()
+        if left and not left.strip("- \t") and at < len(order):
+            # Behind a dash whose element begins on a later line, or behind `---`.
+            order[at].before.append(Comment(match.group().rstrip()))
+        elif left:
             _beside(order, at, line_start, match.group().rstrip())
         else:
             comment = Comment(match.group().rstrip(), _is_apart(text, line_start))

@@ -35,7 +35,8 @@ TENANT: Final[dict[str, tuple[str, ...]]] = {
     "metadata": POLICY["metadata"],
     "spec": (
         "default_verdict", "account", "time_zone", "required", "defaults", "models", "unknown_model",
-        "assumed_output_tokens", "reservation_ttl", "on_expiry", "dedup_window", "on_timeout", "principals",
+        "assumed_output_tokens", "reservation_ttl", "on_expiry", "dedup_window", "on_timeout",
+        "on_stale_policies", "pii_kinds", "principals",
     ),
 }  # fmt: skip
 VALUES: Final[dict[str, tuple[str, ...]]] = {"": POLICY[""], "metadata": POLICY["metadata"]}
