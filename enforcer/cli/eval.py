@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from enforcer.cli.eval_trace import Watch
 from enforcer.cli.output import OutputFormat, OutputOption, note, table, write
 from enforcer.cli.policy_files import load, report
 from enforcer.config import Settings, redaction_key
@@ -51,6 +52,10 @@ def evaluate(
     step_ms: Annotated[
         int, typer.Option("--step-ms", min=0, help="Event time between two lines.")
     ] = 0,
+    trace: Annotated[
+        bool,
+        typer.Option("--trace", help="Tell what each rule looked at, and why others were skipped."),
+    ] = False,
     output: OutputOption = OutputFormat.JSONL,
 ) -> int:
     """
@@ -58,6 +63,10 @@ def evaluate(
 
     Budgets and rate limits count from line to line, as they would in one partition. A line that is no request is
     denied `invalid_request`, as an agent would deny it. Usage is not read here: a line that reports some is told so.
+
+    With `--trace` each decision has a `trace`: every policy and rule, the value of each part of each condition with
+    its place, and why the rest was skipped; `--output table` prints it as an annotated source. Texts that callers
+    wrote are shown by their length alone.
     """
     if str(requests) == "-" and any(str(path) == "-" for path in policies):
         raise ConfigError(
@@ -70,7 +79,14 @@ def evaluate(
         return 3
     for finding in loaded.findings:
         note(f"{finding.span}: {finding.severity}[{finding.code}]: {finding.message}")
-    answers = _answers(loaded.documents, _lines(requests), now_us, step_us=step_ms * 1000)
+    watch = Watch(loaded.documents) if trace else None
+    answers = _answers(
+        loaded.documents, _lines(requests), now_us, step_us=step_ms * 1000, watch=watch
+    )
+    if watch is not None and output is OutputFormat.TABLE:
+        for answer in answers:
+            watch.show(answer)
+        return 0
     if output is OutputFormat.JSONL:
         count = 0
         for count, answer in enumerate(answers, 1):  # noqa: B007 — asked for behind the loop
@@ -88,14 +104,19 @@ def evaluate(
 
 
 def _answers(
-    documents: tuple[policy.Document, ...], lines: Iterator[bytes], now_us: int, *, step_us: int
+    documents: tuple[policy.Document, ...],
+    lines: Iterator[bytes],
+    now_us: int,
+    *,
+    step_us: int,
+    watch: Watch | None = None,
 ) -> Iterator[dict[str, Any]]:
     """A decision for each line that is not blank."""
     from enforcer import events  # noqa: PLC0415 — as above
     from enforcer.engine import Arrival, Engine, EngineConfig  # noqa: PLC0415 — as above
     from enforcer.state import ExpiryQueue, MemoryRows  # noqa: PLC0415 — as above
 
-    program_of = _programs(documents)
+    program_of = _programs(documents, watch)
     engine = Engine(EngineConfig(redaction_key=redaction_key(Settings.load().redaction_key_file)))
     rows, queue = MemoryRows(), ExpiryQueue()
     for offset, line in enumerate(lines):
@@ -103,12 +124,17 @@ def _answers(
             continue
         source = events.Source("eval", 0, offset, 0, 0, 0)
         arrival = Arrival(None, line, source, now_us, now_us)
+        if watch is not None:
+            watch.begin()
         outcome = engine.request(program_of, arrival, rows, queue)
         now_us += step_us
-        yield _decision(outcome, offset, line)
+        decision = _decision(outcome, offset, line)
+        yield decision if watch is None else watch.end(decision)
 
 
-def _programs(documents: tuple[policy.Document, ...]) -> Callable[[str], policy.TenantProgram]:
+def _programs(
+    documents: tuple[policy.Document, ...], watch: Watch | None
+) -> Callable[[str], policy.TenantProgram]:
     """Programs by tenant, composed as an agent composes them."""
     from enforcer import policy  # noqa: PLC0415 — as above
 
@@ -122,12 +148,15 @@ def _programs(documents: tuple[policy.Document, ...]) -> Callable[[str], policy.
     def program_of(tenant: str) -> policy.TenantProgram:
         program = composed.get(tenant)
         if program is None:
-            program = composed[tenant] = policy.compile_tenant(
+            compose = policy.compile_tenant if watch is None else watch.compose
+            program = composed[tenant] = compose(
                 compiled.get("*"),
                 compiled.get(tenant) if tenant not in ("*", policy.STOPS) else None,
                 tenant,
                 stops=compiled.get(policy.STOPS),
             )
+        if watch is not None:
+            watch.asked(tenant)
         return program
 
     return program_of

@@ -157,5 +157,6 @@ def _note(covered: Covered, term: Term, found: TermTrace, *, first: int) -> None
 def _leaf_values(term: Term, found: TermTrace) -> Iterator[str]:
     if term.is_leaf:
         yield found.value
+        return
     for child, trace in zip(term.children, found.terms, strict=True):
         yield from _leaf_values(child, trace)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from enforcer.events import Request
     from enforcer.policy.model import Evaluation, FactsView, LimitsView, Match
+    from enforcer.policy.program import ScopeProgram
 
 
 class Asked(NamedTuple):
@@ -30,6 +31,28 @@ class TracedProgram(TenantProgram):
     asked: Asked | None
     found: Evaluation | None
     rechecked: tuple[Asked, list[Match]] | None
+
+    def __init__(
+        self,
+        global_: ScopeProgram | None,
+        own: ScopeProgram | None,
+        tenant: str,
+        *,
+        stops: ScopeProgram | None = None,
+    ) -> None:
+        super().__init__(global_, own, tenant, stops=stops)
+        self.forget()
+
+    @property
+    def indexed(self) -> frozenset[tuple[str, str]]:
+        """Scope and id of the policies that the index let through for the last request."""
+        if self.asked is None:
+            return frozenset()
+        request = self.asked.request
+        found = list(self._index.candidates(request))
+        if self._shadow_index is not None:
+            found += self._shadow_index.candidates(request)
+        return frozenset((each.scope, each.id) for each in found)
 
     def forget(self) -> None:
         """Before a request: what was asked for another is no answer to this one."""

@@ -16,6 +16,7 @@ from enforcer.policy.fields import Origin
 from enforcer.policy.ir import All, AnyOf, Expr, Leaf, Not, Test, cost
 from enforcer.policy.lowering import is_flat
 from enforcer.policy.reading import ABSENT, as_plain, reader
+from enforcer.policy.tracing.parts import Part, hidden, parts_of
 from enforcer.policy.tracing.traces import TermTrace, Truth
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _SIGNS = {"eq": "==", "ne": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="
 class Term:
     """A sub-expression ready to be evaluated by itself. Made once a policy."""
 
-    __slots__ = ("_function", "children", "expression", "span", "text")
+    __slots__ = ("_function", "_parts", "children", "expression", "span", "text")
 
     def __init__(self, expression: Expr, span: Span) -> None:
         self.expression = expression
@@ -45,6 +46,7 @@ class Term:
         self.span = _span(expression) or span
         self.text = describe_term(expression)
         self._function: Guard | None = None
+        self._parts: tuple[Part, ...] | None = None
 
     @property
     def is_leaf(self) -> bool:
@@ -70,6 +72,10 @@ class Term:
             traced.reads = {str(self.expression.field): _shown(self.expression.field, asked)}
         elif isinstance(self.expression, Leaf):
             traced.reads = {str(f): _shown(f, asked) for f in self.expression.fields}
+            if self._parts is None:
+                self._parts = parts_of(self.expression, self.expression.root)
+            traced.terms = [part.trace(asked) for part in self._parts]
+            return traced
         traced.terms = self._trace_children(asked)
         return traced
 
@@ -149,19 +155,10 @@ def _shown(field: Field, asked: Asked) -> Any:
             return f"<unknown: {error.code}>"
         if field.path[:2] == ("pii", "counts") and len(field.path) == 3:
             value = value.get(field.path[2], 0)
-        return _hidden(value) if field.path == ("llm", "prompt") else as_plain(value)
+        return hidden(value) if field.path == ("llm", "prompt") else as_plain(value)
     value = reader(field)(asked.request)
     if value is ABSENT:
         return "<absent>"
     value = as_plain(value)
     is_open = field.path[0] in _OPEN_HEADS or field.path in _OPEN_PATHS
-    return value if is_open else _hidden(value)
-
-
-def _hidden(value: Any) -> Any:
-    """Numbers and flags as they are; of texts, their length; of collections, their size."""
-    if isinstance(value, str):
-        return f"<text, {len(value)} characters>"
-    if isinstance(value, (list, dict)):
-        return f"<{'list' if isinstance(value, list) else 'map'}, {len(value)} elements>"
-    return value
+    return value if is_open else hidden(value)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from enforcer.errors import Span
 
-Truth = Literal["true", "false", "error", "skipped"]
+Truth = Literal["true", "false", "error", "skipped", "value"]
 RuleStatus = Literal["matched", "no match", "error", "skipped"]
 
 
@@ -18,12 +18,14 @@ class TermTrace:
     One sub-expression: where it stands, what it says, and what it came to.
 
     ``reads`` holds the fields it read, with values as they may be shown: text that a caller wrote is
-    ``<text, 512 characters>``. A skipped term was not evaluated: the chain was decided before it.
+    ``<text, 512 characters>``. A skipped term was not evaluated: the chain was decided before it. ``result`` is
+    the value of a part that is no condition; then ``value`` says "value".
     """
 
     text: str
     span: Span
     value: Truth
+    result: Any = None
     reads: dict[str, Any] = field(default_factory=dict)
     terms: list[TermTrace] = field(default_factory=list)
 
