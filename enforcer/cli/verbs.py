@@ -132,6 +132,17 @@ VERBS: tuple[Verb, ...] = (
         ("enforcer audit verify",),
     ),
     Verb(
+        "replay",
+        "enforcer.cli.replay:replay",
+        INSPECT,
+        "Decide recorded traffic again: what other policies would change.",
+        (
+            "enforcer replay --policies candidate/ --since 24h --fail-on deny-to-allow",
+            "enforcer replay --last-demo --output json",
+            "enforcer replay --request r1",
+        ),
+    ),
+    Verb(
         "shadow",
         "enforcer.cli.shadow:app",
         INSPECT,

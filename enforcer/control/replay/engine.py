@@ -1,0 +1,117 @@
+"""The engine as it decides again: with recorded facts, where other data than this version's had found them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from enforcer import detect, events
+from enforcer.detect.tokens import TokenCount
+from enforcer.engine import Engine
+
+if TYPE_CHECKING:
+    from enforcer.engine import EngineConfig
+    from enforcer.policy import TenantProgram
+
+
+class ReplayEngine(Engine):
+    """An engine whose facts can be given. *recorded* holds for the next request; None: they are computed."""
+
+    __slots__ = ("recorded",)
+
+    def __init__(self, config: EngineConfig) -> None:
+        super().__init__(config)
+        self.recorded: events.Facts | None = None
+
+    def _facts(self, program: TenantProgram, request: events.Request, now_us: int) -> Any:
+        facts = super()._facts(program, request, now_us)
+        return facts if self.recorded is None else RecordedFacts(facts, self.recorded)
+
+
+class RecordedFacts:
+    """
+    Facts as a decision tells them; those that it does not tell are computed.
+
+    A decision tells the tokens and the cost of the request as it was sent, edits applied, and all else of the
+    request as it came.
+    """
+
+    def __init__(self, computed: detect.RequestFacts, recorded: events.Facts) -> None:
+        self._computed = computed
+        self._recorded = recorded
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._computed, name)
+
+    @property
+    def tokens(self) -> TokenCount:
+        """Input tokens, as recorded."""
+        known = self._recorded.input_tokens
+        return self._computed.tokens if known is None else TokenCount(known)
+
+    @property
+    def input_tokens(self) -> int:
+        """Input tokens, as recorded."""
+        return self.tokens.tokens
+
+    def input_tokens_exceed(self, limit: int) -> bool:
+        """By the recorded count."""
+        return self.input_tokens > limit
+
+    @property
+    def estimated_cost_usd_nano(self) -> int | None:
+        """The estimate, as recorded."""
+        known = self._recorded.estimated_cost_usd_nano
+        return self._computed.estimated_cost_usd_nano if known is None else known
+
+    @property
+    def estimated_cost_usd(self) -> float | None:
+        """The same in USD."""
+        nano = self.estimated_cost_usd_nano
+        return None if nano is None else nano / 1e9
+
+    @property
+    def pii_counts(self) -> dict[str, int]:
+        """Personal data by kind, as recorded."""
+        return dict(self._recorded.pii) or self._computed.pii_counts
+
+    @property
+    def pii_types(self) -> list[str]:
+        """Its kinds."""
+        return sorted(self.pii_counts)
+
+    @property
+    def pii_count(self) -> int:
+        """Its pieces."""
+        return sum(self.pii_counts.values())
+
+    @property
+    def secrets_counts(self) -> dict[str, int]:
+        """Secrets by kind, as recorded."""
+        return dict(self._recorded.secrets) or self._computed.secrets_counts
+
+    @property
+    def secrets_types(self) -> list[str]:
+        """Their kinds."""
+        return sorted(self.secrets_counts)
+
+    @property
+    def secrets_count(self) -> int:
+        """How many."""
+        return sum(self.secrets_counts.values())
+
+    @property
+    def injection_score(self) -> float:
+        """The score, as recorded."""
+        known = self._recorded.injection
+        return self._computed.injection_score if known is None else known
+
+    def counted(self) -> events.Facts:
+        """As recorded."""
+        known = self._recorded
+        return events.Facts(
+            known.input_tokens,
+            known.estimated_cost_usd_nano,
+            dict(known.pii),
+            dict(known.secrets),
+            known.injection,
+        )
