@@ -22,6 +22,7 @@ from enforcement_world import KILLS, RAISES
 
 from enforcer import detect, events
 from enforcer.broker import BrokerConfig, KafkaBroker
+from enforcer.detect.tokens import TokenCount
 from enforcer.engine import Engine, EngineConfig
 from enforcer.engine.denials import deny
 from enforcer.stream.config import WorkerConfig
@@ -107,9 +108,12 @@ async def serve(options: dict[str, Any]) -> None:
         uncommitted_ms_max=20_000,
     )
     detect.warm()
+    if options.get("data_digest"):
+        be_another_version(options["data_digest"])
     broker_config = BrokerConfig(bootstrap=options["bootstrap"], prefix=options["prefix"])
     async with KafkaBroker(broker_config) as broker:
-        worker = make_worker(broker, config, OwnedEngine(EngineConfig()))
+        engine = Engine() if options.get("plain") else OwnedEngine(EngineConfig())
+        worker = make_worker(broker, config, engine)
         if options.get("deaf_on_usr1"):
             from enforcement_sabotage import go_deaf
 
@@ -120,6 +124,17 @@ async def serve(options: dict[str, Any]) -> None:
             await worker.run()
         finally:
             telling.cancel()
+
+
+def be_another_version(data_digest: str) -> None:
+    """Detectors of another version: they count a token more, and say so."""
+    count = detect.RequestFacts._count_tokens
+
+    def one_more(facts: detect.RequestFacts) -> TokenCount:
+        return TokenCount(count(facts).tokens + 1)
+
+    detect.RequestFacts._count_tokens = one_more  # type: ignore[method-assign]
+    detect.DATA_DIGEST = data_digest  # type: ignore[misc]
 
 
 async def _tell_ready(worker: Worker, file: Path) -> None:

@@ -22,7 +22,9 @@ found. They are taken from the ledger.
 
 from __future__ import annotations
 
+import gc
 import os
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 OWN_KINDS: Final = frozenset({"policy_change", "exception_use"})
 LEAKED: Final = "leaked"
 SWEEP_ROWS_MIN: Final = 50_000
+EARLY_MAX: Final = 100_000
+"""Calls whose reports came before them and are held back; those above wait in rows, as ever."""
 
 
 class Link(NamedTuple):
@@ -114,6 +118,7 @@ class Fold:
         self._has_started = False
         self._chain = Chain()
         self._sweep_at = SWEEP_ROWS_MIN
+        self._early: dict[str, list[Arrival]] = {}
         self._not_run: set[str] = set()
         """Row keys of calls that the candidate turned: their reports tell of what would not have been."""
 
@@ -129,8 +134,9 @@ class Fold:
     def run(self) -> Findings:
         """Read the ledger to its end. Raises: IntegrityError where it cannot be decided again; UnavailableError."""
         self._open()
-        for group in groups(self._recording.records("audit", self._partition)):
-            self.take(group)
+        with _rare_collections():
+            for group in groups(self._recording.records("audit", self._partition)):
+                self.take(group)
         self.findings.close(self.rows if self._is_candidate else None, self._not_run)
         return self.findings
 
@@ -199,21 +205,33 @@ class Fold:
         if "internal_error" in last.notes:
             self._compare(group, self._engine.refuse_usage(_arrival(last, record)).entries)
             return
-        if self._is_candidate and self._is_of_a_turned_call(last.account, record):
-            return
         arrival = _arrival(last, record, self._recording.partitions)
+        if self._is_candidate and self._holds_back(last.account, arrival):
+            return
+        self._settle(group, arrival)
+
+    def _settle(self, group: list[Link], arrival: Arrival) -> None:
         outcome = self._engine.usage(self._sets.program, arrival, self.rows, self._queue)
         self.findings.recharged(outcome.entries)
         self._compare(group, outcome.entries)
 
-    def _is_of_a_turned_call(self, account: str, record: Recorded) -> bool:
-        if not self._not_run:
-            return False
+    def _holds_back(self, account: str, arrival: Arrival) -> bool:
+        """
+        Whether a report is not to be settled, or not yet: of a call that the candidate turned, or has yet to decide.
+
+        In the ledger a report that comes before its request waits in a row, and is charged whatever becomes of it.
+        """
         try:
-            usage = events.read_usage(record.value or b"")
+            usage = events.read_usage(arrival.value or b"")
         except events.CodecError:
             return False
-        return state.call_row_key(account, usage.request_id, usage.attempt) in self._not_run
+        call = state.call_row_key(account, usage.request_id, usage.attempt)
+        if call in self._not_run:
+            return True
+        if self.rows.get(call) is not None or len(self._early) >= EARLY_MAX:
+            return False
+        self._early.setdefault(call, []).append(arrival)
+        return True
 
     def _take_request(self, group: list[Link], record: Recorded) -> None:
         told_link = next((link for link in group if link.entry.kind == "decision"), None)
@@ -274,8 +292,12 @@ class Fold:
         identical = self._compare(group, outcome.entries)
         opened = next((e.row for e in told.effects if e.kind == "open"), "")
         call = Decided(told, made, identical=identical, request=arrival.value)
+        early = self._early.pop(opened, [])
         if self._is_candidate and call.turns and opened:
             self._not_run.add(opened)
+        else:
+            for report in early:
+                self._settle([], report._replace(now_us=arrival.now_us))
         self.findings.decided(call, opened)
 
     @staticmethod
@@ -318,6 +340,17 @@ class Fold:
         if not same:
             self.findings.differs_at(group[0].entry)
         return same
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Rows live for long, and what is made of an event makes no cycles: looking for them costs a third."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(50_000, 50, 1_000)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
 
 
 def groups(records: Iterable[Recorded]) -> Iterator[list[Link]]:

