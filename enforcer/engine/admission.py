@@ -95,17 +95,21 @@ def _price(
     check: Check, program: TenantProgram, facts: detect.RequestFacts, input_tokens: int
 ) -> None:
     """What the call may cost at most, by the price list or the tenant's ceiling; None: nobody knows."""
-    rates = facts.rates
-    if rates is not None:
+    rates = rates_of(program, facts)
+    if rates is None:
+        return
+    if rates is facts.rates:
         check.cost_usd_nano = facts.estimated_cost_usd_nano
     else:
-        rates = limits.ceiling_rates(program.settings)
-        if rates is None:
-            return
         check.cost_usd_nano = rates.cost_usd_nano(
             input_tokens=input_tokens, output_tokens=facts.max_output_tokens
         )
     check.input_usd_nano = rates.cost_usd_nano(input_tokens=input_tokens)
+
+
+def rates_of(program: TenantProgram, facts: detect.RequestFacts) -> detect.pricing.Rates | None:
+    """The price of the request's model, else the tenant's ceiling; None where there is neither."""
+    return facts.rates or limits.ceiling_rates(program.settings)
 
 
 def _check_budgets(check: Check, plan: limits.Plan, rows: Rows, model: str) -> None:

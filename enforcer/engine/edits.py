@@ -170,6 +170,15 @@ def merge(
     return merged
 
 
+def joined(first: Merged | None, second: Merged) -> Merged:
+    """The edits of rules, and then those that make the call fit its limits, which begin where the first end."""
+    if first is not None:
+        second.operations = [*first.operations, *second.operations]
+        second.paths = [*first.paths, *second.paths]
+        second.rules = set(first.rules)
+    return second
+
+
 def _is_same(one: events.Request, other: events.Request) -> bool:
     # Python's equality takes 1 for true; the encoding does not.
     return one == other and events.encode_request(one) == events.encode_request(other)

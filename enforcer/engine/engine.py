@@ -28,6 +28,7 @@ from enforcer.engine.recording import (
     dead_letter,
     decision_of,
     encoded,
+    exception_uses,
     own_effects,
     said,
 )
@@ -361,6 +362,7 @@ class Engine:
     ) -> None:
         """Apply a decision's own effects, enter it in the ledger, and settle usage that waited for it."""
         case.outcome.entries.append(Entry("decision", case.account, value))
+        case.outcome.entries.extend(exception_uses(case.account, decision))
         if not case.key:
             return
         row = call_row(case, decision, value)

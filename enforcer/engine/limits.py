@@ -238,6 +238,11 @@ def _reason(limit: BudgetLimit | RateLimit, verdict: str, code: str, message: st
     return events.Reason(limit.policy, limit.id, verdict, code, message)
 
 
+def _told(on_exceeded: str) -> str:
+    """The verdict of an exceeded limit's reason: what caps or downgrades modifies, if the call can be made to fit."""
+    return "modify" if on_exceeded in {"cap", "downgrade"} else on_exceeded
+
+
 def check_rates(
     planned: Sequence[PlannedRate], rows: Rows, *, tokens: int, now_us: int
 ) -> tuple[list[events.Reason], list[events.Effect], int | None]:
@@ -259,7 +264,7 @@ def check_rates(
         in_tokens = limit.unit == "tokens"
         cost = tokens if in_tokens else 1
         row = rows.get(row_key)
-        verdict = limit.on_exceeded
+        verdict = _told(limit.on_exceeded)
         if verdict == "warn" and _is_beyond_reason(row, quota, cost, now_us):  # type: ignore[arg-type]
             verdict = "deny"
         try:
@@ -310,7 +315,7 @@ def check_budgets(
             reasons.append(
                 _reason(
                     limit,
-                    limit.on_exceeded if remaining > -BOOKED_USD_NANO_MAX else "deny",
+                    _told(limit.on_exceeded) if remaining > -BOOKED_USD_NANO_MAX else "deny",
                     "budget_exceeded",
                     f"the budget of {usd(limit_usd_nano)} USD per {limit.per} has {usd(left)} left, "
                     f"the call may cost {usd(cost_usd_nano)}",

@@ -9,16 +9,20 @@ import orjson
 
 from enforcer import __version__, detect, events, state
 from enforcer.engine import limits
+from enforcer.engine.outcome import Entry
 from enforcer.engine.prices import called
+from enforcer.engine.ruling import REASONS_MAX
+from enforcer.policy.exemptions import EXCEPTION_USE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from enforcer.engine.outcome import Arrival, Outcome
     from enforcer.engine.ruling import Ruling
     from enforcer.errors import RequestError
     from enforcer.policy import TenantProgram
     from enforcer.state import ExpiryQueue, Rows
 
-REASONS_MAX: Final = 16
 HTTP_STATUS: Final = {
     "invalid_request": 400,
     "too_large": 400,
@@ -188,3 +192,19 @@ def dead_letter(arrival: Arrival, code: str, why: str) -> events.DeadLetter:
         arrival.key,
         arrival.value,
     )
+
+
+def exception_uses(account: str, decision: events.Decision) -> Iterator[Entry]:
+    """A ledger entry for each use of an exception that a decision tells, live and redone alike."""
+    for reason in decision.reasons:
+        if reason.code == EXCEPTION_USE and reason.verdict == "allow":
+            use = {
+                "decision": decision.id,
+                "request_id": decision.request_id,
+                "attempt": decision.attempt,
+                "tenant": decision.tenant,
+                "policy": reason.policy,
+                "rule": reason.rule,
+                "message": reason.message,
+            }
+            yield Entry("exception_use", account, orjson.dumps(use))

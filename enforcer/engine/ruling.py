@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from enforcer import events
 from enforcer.state.usage import COST_USD_NANO_MAX
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from enforcer.engine.admission import Check
+
+
+REASONS_MAX: Final = 16
+"""How many reasons a decision tells; it counts them all."""
 
 
 @dataclass(slots=True)

@@ -91,8 +91,12 @@ def _ruled(
             denials += [reason for reason in book.reasons if reason.verdict == "deny"]
             warnings += [reason for reason in book.reasons if reason.verdict == "warn"]
     modified: list[events.Reason] = []
+    if (
+        book is not None and not denials
+    ):  # What would cap or downgrade is told; nothing is tried out on it.
+        modified = [reason for reason in book.reasons if reason.verdict == "modify"]
     if by_verdict["modify"] and not denials:
-        modified = _modified(asked, by_verdict["modify"], denials)
+        modified += _modified(asked, by_verdict["modify"], denials)
     allowed = [_reason(match) for match in by_verdict["allow"]]
     return [*denials, *modified, *warnings, *allowed], None if denials else book
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from enforcer import events
 from enforcer.engine import edits
+from enforcer.engine.adjusting import adjusted
 from enforcer.engine.admission import Check, check_limits
-from enforcer.engine.ruling import Ruling
+from enforcer.engine.ruling import REASONS_MAX, Ruling
 from enforcer.engine.shadow import rule_in_shadow
+from enforcer.engine.standing import Standing
 from enforcer.policy.model import EVALUATION_ERROR
 
 if TYPE_CHECKING:
@@ -61,7 +63,8 @@ def rule_on(
     ruling = Ruling(verdict="allow")
 
     # 1. Rules, on the request as it came.
-    evaluation = program.evaluate(asked.completed, asked.facts, now_us=now_us)
+    standing = Standing(plan, rows, now_us)
+    evaluation = program.evaluate(asked.completed, asked.facts, now_us=now_us, limits=standing)
     ruling.errors = [
         events.RuleError(e.policy, e.rule, e.code, e.message) for e in evaluation.errors
     ]
@@ -77,7 +80,9 @@ def rule_on(
     if modifies and not denials:
         merged = _merge(asked, modifies, denials)
     if merged is not None and merged.operations:
-        denials += _recheck(program, merged, ruling, now_us, asked=asked)
+        denials += _recheck(
+            program, merged, ruling, now_us, asked=asked, standing=standing, uses=evaluation.exempt
+        )
     kept = [m for i, m in enumerate(modifies) if merged is not None and i in merged.rules]
 
     # The tenant's default stands where no rule matched; an exceeded limit is no rule.
@@ -90,13 +95,33 @@ def rule_on(
     facts = asked.facts if sent is asked.completed else asked.facts_of(sent)
     check = check_limits(program, facts, plan, rows, now_us, model=sent.llm.model)
     denials += [r for r in check.reasons if r.verdict == "deny"]
+    fitted = [r for r in check.reasons if r.verdict == "modify"]
+    if fitted and not denials:
+        # An exceeded limit caps or downgrades: once, and steps 3 and 4 once more.
+        fit = adjusted(program, asked, plan, rows, merged, now_us=now_us)
+        check, facts = fit.check, fit.facts
+        if fit.merged.operations:
+            denials += _recheck(
+                program,
+                fit.merged,
+                ruling,
+                now_us,
+                asked=asked,
+                standing=standing,
+                uses=evaluation.exempt,
+            )
+            merged = edits.joined(merged, fit.merged)
+        denials += [r for r in check.reasons if r.verdict == "deny"]
     counted = asked.facts.counted()
     ruling.take(check, counted if facts is asked.facts else _joined(counted, facts.counted()))
     ruling.warnings = [_reason(m) for m in by_verdict["warn"]]
     ruling.warnings += [r for r in check.reasons if r.verdict == "warn"]
-    if merged is not None and kept and not denials:
+    if merged is not None and (kept or fitted) and not denials:
         ruling.edits = merged.operations
-    _join(ruling, check, denials, kept, allowed=by_verdict["allow"])
+    modified = [*map(_reason, kept), *fitted]
+    _join(ruling, check, denials, modified, allowed=by_verdict["allow"])
+    if evaluation.exempt:
+        _tell_uses(ruling, evaluation.exempt)
     if evaluation.shadow or plan.shadow is not None:
         rule_in_shadow(
             ruling, asked, evaluation.shadow, plan.shadow, check=check, rows=rows, now_us=now_us
@@ -108,7 +133,7 @@ def _join(
     ruling: Ruling,
     check: Check,
     denials: list[events.Reason],
-    kept: list[Match],
+    modified: list[events.Reason],
     *,
     allowed: list[Match],
 ) -> None:
@@ -119,8 +144,8 @@ def _join(
         if any(reason.code != "rate_limited" for reason in denials):
             ruling.retry_after_ms = None  # Waiting alone would not help.
         return
-    if kept:
-        ruling.verdict, ruling.reasons = "modify", [_reason(m) for m in kept]
+    if modified:
+        ruling.verdict, ruling.reasons = "modify", modified
     elif ruling.warnings:
         ruling.verdict, ruling.reasons = "warn", list(ruling.warnings)
     else:
@@ -151,11 +176,20 @@ def _merge(
 
 
 def _recheck(
-    program: TenantProgram, merged: edits.Merged, ruling: Ruling, now_us: int, *, asked: Asked
+    program: TenantProgram,
+    merged: edits.Merged,
+    ruling: Ruling,
+    now_us: int,
+    *,
+    asked: Asked,
+    standing: Standing,
+    uses: list[Match],
 ) -> list[events.Reason]:
     """The deny rules that read what was edited, on the edited request; what errs is listed."""
     facts = asked.facts_of(merged.edited)
-    again = program.recheck(merged.edited, facts, merged.paths, now_us=now_us)
+    again = program.recheck(merged.edited, facts, merged.paths, now_us=now_us, limits=standing)
+    uses += [match for match in again if match.verdict == "exempt"]
+    again = [match for match in again if match.verdict != "exempt"]
     ruling.errors += [
         events.RuleError(m.policy, m.rule, m.code, m.reason)
         for m in again
@@ -164,5 +198,14 @@ def _recheck(
     return [_reason(match) for match in again]
 
 
+def _tell_uses(ruling: Ruling, uses: list[Match]) -> None:
+    """Each use of an exception stands in the reasons, also where there are more reasons than are told."""
+    told = [*{(use.policy, use.rule, use.reason): _reason(use) for use in uses}.values()]
+    told = told[: REASONS_MAX - 1]
+    at = min(len(ruling.reasons), REASONS_MAX - len(told))
+    ruling.reasons = [*ruling.reasons[:at], *told, *ruling.reasons[at:]]
+
+
 def _reason(match: Match) -> events.Reason:
-    return events.Reason(match.policy, match.rule, match.verdict, match.code, match.reason)
+    verdict = "allow" if match.verdict == "exempt" else match.verdict
+    return events.Reason(match.policy, match.rule, verdict, match.code, match.reason)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zoneinfo
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from enforcer.detect.pii import KINDS as PII_KINDS
@@ -16,9 +17,11 @@ from enforcer.policy import documents as models
 from enforcer.policy.amounts import AmountError, duration_us, usd_nano
 from enforcer.policy.conditions import Conditions, to_plain
 from enforcer.policy.edits import Edits, fits
-from enforcer.policy.environment import Environment
+from enforcer.policy.environment import RESERVED_NAMES, Environment
+from enforcer.policy.exemptions import ExceptionCode
+from enforcer.policy.expressions import resolve_variable
 from enforcer.policy.fields import Field, FieldError, Kind, Origin, resolve
-from enforcer.policy.ir import All, Expr, fields_of
+from enforcer.policy.ir import ALWAYS, All, Expr, fields_of
 from enforcer.policy.limits import Table
 from enforcer.policy.model import EVALUATION_ERROR, Match, RuleCode
 from enforcer.policy.narrowing import absent_false, absent_true, narrowed
@@ -60,8 +63,8 @@ class Lowered:
     """Those of CEL in it, in the order of the document."""
 
 
-def _environment(policy: models.Policy, values: Mapping[str, Any]) -> Environment:
-    """What the expressions of *policy* may name."""
+def _environment(policy: models.Policy, values: Mapping[str, Any], node: Node) -> Environment:
+    """What the expressions of *policy*, whose spec stands at *node*, may name."""
     metadata, spec = policy.metadata, policy.spec
     limits: dict[str, Iterable[models.Budget | models.RateLimit]] = {
         "budget": spec.budgets,
@@ -72,7 +75,10 @@ def _environment(policy: models.Policy, values: Mapping[str, Any]) -> Environmen
         for kind, found in limits.items()
     }
     plain = {name: to_plain(value) for name, value in values.items()}
-    return Environment((metadata.tenant, metadata.id), plain, rows)
+    variables = {
+        name: (text, child(node, "variables", name)) for name, text in spec.variables.items()
+    }
+    return Environment((metadata.tenant, metadata.id), plain, rows, variables)
 
 
 def child(node: Node, *steps: str | int) -> Node:
@@ -101,7 +107,7 @@ class _PolicyCheck:
         self._node = child(node, "spec")
         self._metadata = child(node, "metadata")
         self._findings = findings
-        self._conditions = Conditions(findings, _environment(policy, values))
+        self._conditions = Conditions(findings, _environment(policy, values, child(node, "spec")))
 
     def lower(self) -> Lowered:
         policy, spec = self._policy, self._policy.spec
@@ -114,6 +120,8 @@ class _PolicyCheck:
                 self._node.span,
                 help="add one, or remove the policy",
             )
+        self._check_variables()
+        exceptions = self._exceptions()
         match = self._guard(spec.match, "match")
         unless = self._guard(spec.unless, "unless")
         present = frozenset[str]()
@@ -122,7 +130,8 @@ class _PolicyCheck:
         if unless is not None:
             present |= absent_true(unless)
         rules = [
-            self._rule(rule, at, (match, unless), present) for at, rule in enumerate(spec.rules)
+            self._rule(rule, at, (match, unless), present, exceptions)
+            for at, rule in enumerate(spec.rules)
         ]
         enabled = [rule for rule in rules if rule is not None]
         return Lowered(
@@ -141,6 +150,7 @@ class _PolicyCheck:
             ("rules", spec.rules),
             ("budgets", spec.budgets),
             ("rate_limits", spec.rate_limits),
+            ("exceptions", spec.exceptions),
         )
         for key, each in named:
             seen: dict[str, Span] = {}
@@ -155,6 +165,51 @@ class _PolicyCheck:
                         help=f"it is already at line {seen[item.id].line}",
                     )
                 seen.setdefault(item.id, span)
+
+    def _check_variables(self) -> None:
+        environment = self._conditions.environment
+        for name in self._policy.spec.variables:
+            span = child(self._node, "variables", name).span
+            is_name = name.isidentifier() and name.isascii()
+            if not is_name or name in RESERVED_NAMES:
+                self._findings.error(
+                    "ENF0706",
+                    f"a variable cannot be called `{name}`",
+                    span,
+                    help="a simple name, that no fact, type or word of the language has",
+                )
+            else:
+                resolve_variable(name, environment, self._findings)
+
+    def _exceptions(self) -> dict[str, tuple[ExceptionCode, ...]]:
+        """The exceptions of each rule, by its id."""
+        spec = self._policy.spec
+        known = {rule.id for rule in spec.rules}
+        found: dict[str, tuple[ExceptionCode, ...]] = {}
+        for at, exception in enumerate(spec.exceptions):
+            node = child(self._node, "exceptions", at)
+            expires_us = _moment_us(exception.expires)
+            if expires_us is None:
+                said, help_line = f"`{exception.expires}` is no date", "write `2026-12-31`"
+                self._findings.error("ENF0707", said, child(node, "expires").span, help=help_line)
+            unknown = [each for each in exception.rules if each not in known]
+            if unknown:
+                said = f"the policy has no rule `{unknown[0]}`"
+                help_line = f"there are: {', '.join(sorted(known)) or 'none'}"
+                self._findings.error("ENF0707", said, child(node, "rules").span, help=help_line)
+            condition: Expr | None = ALWAYS
+            if exception.when is not None:
+                condition = self._conditions.build(exception.when, child(node, "when"))
+            if condition is None or expires_us is None:
+                continue
+            told = (
+                f"exception {exception.id}, approved by {exception.approved_by} until "
+                f"{exception.expires}: {exception.reason}"
+            )
+            code = ExceptionCode(exception.id, condition, expires_us, told)
+            for rule in exception.rules:
+                found[rule] = (*found.get(rule, ()), code)
+        return found
 
     def _guard(self, condition: models.Condition | str | None, key: str) -> Expr | None:
         if condition is None:
@@ -183,10 +238,14 @@ class _PolicyCheck:
         at: int,
         guards: tuple[Expr | None, Expr | None],
         present: frozenset[str],
+        exceptions: Mapping[str, tuple[ExceptionCode, ...]],
     ) -> RuleCode | None:
         node = child(self._node, "rules", at)
         condition = self._condition(rule, node, present)
         edits = Edits(self._findings).build(rule, node)
+        template = None
+        if rule.reason is not None and "{{" in rule.reason:
+            template = self._conditions.template(rule.reason, child(node, "reason"))
         if not rule.enabled or condition is None:
             return None
         policy = self._policy
@@ -213,6 +272,8 @@ class _PolicyCheck:
             match,
             failure,
             frozenset(field.path for each in read for field in fields_of(each)),
+            exceptions.get(rule.id, ()),
+            template,
         )
 
     def _limits(
@@ -227,6 +288,12 @@ class _PolicyCheck:
     def _budget(self, budget: models.Budget, node: Node) -> Limit | None:
         paths = self._key(budget.key, node)
         table = self._table(budget.limit_usd, child(node, "limit_usd"), usd_nano)
+        reaction = budget.on_exceeded
+        if isinstance(reaction, models.Downgrade) and not reaction.downgrade.strip("/"):
+            span = child(node, "on_exceeded").span
+            said = "`downgrade` names no model"
+            self._findings.error("ENF0304", said, span, help="write `{downgrade: gpt-4o-mini}`")
+            return None
         return Limit(budget, paths, table) if table and paths is not None else None
 
     def _rate_limit(self, limit: models.RateLimit, node: Node) -> Limit | None:
@@ -240,6 +307,11 @@ class _PolicyCheck:
             )
             return None
         key = "limit_tokens" if limit.limit_requests is None else "limit_requests"
+        if limit.on_exceeded == "cap" and key == "limit_requests":
+            span = child(node, "on_exceeded").span
+            said = "`cap` lowers tokens, and this limit counts requests"
+            self._findings.error("ENF0304", said, span, help="write `deny` or `warn`")
+            return None
         table = self._table(getattr(limit, key), child(node, key), _count)
         burst = None
         if limit.burst is not None:
@@ -287,6 +359,20 @@ class _PolicyCheck:
                 "ENF0208", str(error), span, help="a plain number, without a unit or quotes"
             )
             return None
+
+
+def _moment_us(text: str) -> int | None:
+    """Microseconds of a date, at its beginning in UTC, or of a time with its offset; None of other texts."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        if len(text) != len("2026-12-31"):
+            return None
+        moment = moment.replace(tzinfo=UTC)
+    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
 
 def _count(written: Any) -> int:

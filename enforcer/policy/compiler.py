@@ -138,9 +138,13 @@ def _emit_guard(code: Code, match: Expr | None, unless: Expr | None) -> None:
 
 def _emit_rule(code: Code, at: int, rule: RuleCode) -> None:
     result = code.lower(rule.condition)
-    matched: list[ast.stmt] = [append("hits", code.constant(rule.match))]
-    if rule.verdict == "deny":
-        matched.append(assign("denied", ast.Constant(True)))
+    matched: list[ast.stmt]
+    if rule.exceptions or rule.template is not None:
+        matched = [assign("denied", _failure("matched", ast.Constant(at)))]
+    else:
+        matched = [append("hits", code.constant(rule.match))]
+        if rule.verdict == "deny":
+            matched.append(assign("denied", ast.Constant(True)))
     failed: list[ast.stmt] = []
     if can_err(rule.condition):
         is_error = ast.Compare(local(result), [ast.Is()], [ast.Constant(None)])

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import re
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from enforcer.policy import expressions
+from enforcer import cel
+from enforcer.cel.syntax import Call
+from enforcer.cel.types import DYN
+from enforcer.policy import expressions, source
 from enforcer.policy.documents import OPERATORS, Condition
+from enforcer.policy.exemptions import Template
 from enforcer.policy.fields import Field, FieldError, Kind, resolve
-from enforcer.policy.ir import ORDERINGS, All, AnyOf, Expr, Not, Test
+from enforcer.policy.ir import ORDERINGS, All, AnyOf, Expr, Leaf, Not, Test
 from enforcer.policy.narrowing import narrowed
 from enforcer.policy.regex import RegexError, compile_search
 from enforcer.policy.skeleton import expression_of
@@ -27,6 +32,9 @@ _OTHER_WORDS = {
     "greater_than": "gt", ">": "gt", ">=": "gte", "less_than": "lt", "<": "lt", "<=": "lte",
     "regex": "matches", "&&": "and", "||": "or", "!": "not", "any": "or", "all": "and",
 }  # fmt: skip
+_EXPRESSION = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+# Of these types no value is a text.
+_UNTAINTED = frozenset({"bool", "int", "uint", "double", "timestamp", "duration"})
 _LOGICAL = frozenset({"and", "or", "not"})
 _UNTYPED = frozenset({Kind.ANY, Kind.JSON})
 _NUMBERS = frozenset({"integer", "number"})
@@ -73,7 +81,7 @@ class Conditions:
 
     def __init__(self, findings: Findings, environment: Environment) -> None:
         self._findings = findings
-        self._environment = environment
+        self.environment = environment
         self._values = environment.values_by_name
         self.expressions: list[expressions.Condition] = []
 
@@ -112,8 +120,49 @@ class Conditions:
             return self._logical(condition, node)
         return self._test(condition, node)
 
+    def template(self, text: str, node: Node) -> Template | None:
+        """
+        A reason with ``{{ expression }}`` in it. Each comes to one number, flag, time or text.
+
+        None, and findings, where one cannot be read or would tell what people wrote.
+        """
+        parts: list[str | Leaf] = []
+        before = self._findings.error_count
+        for at, piece in enumerate(_EXPRESSION.split(text)):
+            if at % 2 == 0:
+                parts.append(piece)
+                continue
+            leaf = self._told(piece, node)
+            if leaf is not None:
+                parts.append(leaf)
+        if "{{" in _EXPRESSION.sub("", text):
+            said, help_line = "a `{{` is not closed", "write `{{ llm.model }}`"
+            self._findings.error("ENF0705", said, node.span, help=help_line)
+        return None if self._findings.error_count > before else Template(tuple(parts))
+
+    def _told(self, text: str, node: Node) -> Leaf | None:
+        """An expression whose value a reason tells."""
+        # Its places are those of the reason: where the expression begins in it is not worth a map.
+        place = source.Node(node.value, node.span, "plain")
+        found = expressions.parse_condition(
+            text, place, self.environment, self._findings, wanted=DYN, as_text=True
+        )
+        if found is None:
+            return None
+        root = found.resolved.root
+        assert isinstance(root, Call)
+        type_ = found.checked.types[id(root.arguments[0])]
+        tainted = next((fact for fact in found.facts if fact.taint), None)
+        if tainted is not None and type_.name not in _UNTAINTED:
+            whose = "what people wrote" if tainted.taint == "text" else "who somebody is"
+            said = f"`{tainted.name}` may hold {whose}, and no reason tells it"
+            help_line = "tell a count, a type, the model, the team or the project"
+            self._findings.error("ENF0705", said, node.span, help=help_line)
+            return None
+        return Leaf(cel.show(root), frozenset(), root, found, found.facts)
+
     def _expression(self, text: str, node: Node) -> Expr | None:
-        found = expressions.parse_condition(text, node, self._environment, self._findings)
+        found = expressions.parse_condition(text, node, self.environment, self._findings)
         if found is None:
             return None
         self.expressions.append(found)

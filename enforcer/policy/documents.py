@@ -192,7 +192,23 @@ Count = Annotated[
     Discriminator(_limit_form),
 ]
 OnMissingKey = Literal["deny", "skip", "shared"]
-OnExceeded = Literal["deny", "warn"]
+
+
+class Downgrade(Model):
+    """Call another model instead."""
+
+    downgrade: Text = Field(description="A model, or `provider/model`.")
+
+
+def _reaction_form(data: Any) -> str:
+    return "=downgrade" if isinstance(data, (dict, Downgrade)) else "=word"
+
+
+OnExceeded = Literal["deny", "warn", "cap"]
+OnExceededBudget = Annotated[
+    Annotated[Downgrade, Tag("=downgrade")] | Annotated[OnExceeded, Tag("=word")],
+    Discriminator(_reaction_form),
+]
 
 
 class Budget(Model):
@@ -202,7 +218,7 @@ class Budget(Model):
     key: KeyPaths | None = Field(None, description="Path or paths; absent: the whole account.")
     per: Literal["hour", "day", "week", "month", "total"]
     limit_usd: Money
-    on_exceeded: OnExceeded = "deny"
+    on_exceeded: OnExceededBudget = "deny"
     on_missing_key: OnMissingKey = "deny"
 
 
@@ -217,6 +233,17 @@ class RateLimit(Model):
     burst: Count | None = Field(None, description="At most at once; absent: the limit.")
     on_exceeded: OnExceeded = "deny"
     on_missing_key: OnMissingKey = "deny"
+
+
+class RuleException(Model):
+    """Removes rules while it holds and has not expired. It never adds an allow."""
+
+    id: Text
+    when: Text | None = Field(None, description="An expression (CEL); absent: it always holds.")
+    rules: Annotated[tuple[Text, ...], Field(min_length=1)]
+    expires: Text = Field(description="`2026-12-31`, the beginning of that day in UTC, or a time.")
+    approved_by: Text
+    reason: Text
 
 
 class PolicyMetadata(Model):
@@ -236,7 +263,11 @@ class PolicySpec(Model):
     mode: Literal["enforce", "shadow"] = "enforce"
     match: AnyCondition | None = Field(None, description="Guards every rule, limit and budget.")
     unless: AnyCondition | None = Field(None, description="Exempts from all of them.")
+    variables: dict[str, Text] = Field(
+        default_factory=dict, description="Expressions by name, for the policy's conditions."
+    )
     rules: tuple[Rule, ...] = ()
+    exceptions: tuple[RuleException, ...] = ()
     budgets: tuple[Budget, ...] = ()
     rate_limits: tuple[RateLimit, ...] = ()
     phases: Phases = ("request",)

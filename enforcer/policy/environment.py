@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from enforcer import cel
+from enforcer.cel.standard import TYPES
 from enforcer.cel.syntax import Ident, Node, Select
 from enforcer.cel.types import BOOL, DOUBLE, DYN, INT, STRING, TIMESTAMP, Type, list_of, map_of
 from enforcer.policy import fields
@@ -30,6 +31,8 @@ from enforcer.policy.fields import Cost, Field, Kind, Origin
 from enforcer.policy.paths import format_path
 
 if TYPE_CHECKING:
+    from enforcer.policy import source
+    from enforcer.policy.expressions import Condition
     from enforcer.policy.paths import Path
 
 Taint = Literal["", "text", "person"]
@@ -47,6 +50,15 @@ ROW_AMOUNTS: Final[Mapping[str, tuple[str, ...]]] = {
 
 FACT: Final = "@"
 """What a fact's node selects from; no author can write it."""
+
+RESERVED_NAMES: Final = frozenset(
+    {
+        *TYPES, *fields.REQUEST.fields, *ROW_AMOUNTS,
+        "pii", "secrets", "injection", "now", "raw", "values", "request",
+        "cel", "math", "strings", "optional", "base64", "lists", "sets", "net",
+    }
+)  # fmt: skip
+"""What no variable may be called: it would hide a fact, a type or a namespace."""
 
 _SCALARS: Final = {
     Kind.STRING: STRING,
@@ -186,6 +198,7 @@ class Environment(Mapping[str, Type]):
     Args:
         policy: Scope and id of the policy.
         values: The named lists and maps of the policy's scope, plain data.
+        variables: Text and place of each; an expression that names one has its tree in the name's place.
         rows: ``budget`` and ``rate`` to the ids that the policy has, and whether the row may be missing.
     """
 
@@ -194,8 +207,12 @@ class Environment(Mapping[str, Type]):
         policy: tuple[str, str],
         values: Mapping[str, Any] | None = None,
         rows: Mapping[str, Mapping[str, bool]] | None = None,
+        variables: Mapping[str, tuple[str, source.Node]] | None = None,
     ) -> None:
         self.policy = policy
+        self.variables: Mapping[str, tuple[str, source.Node]] = variables or {}
+        self.resolved: dict[str, Condition | None] = {}
+        """Variables that were read so far; None for one that cannot be, or is being read."""
         self.values_by_name: Mapping[str, Any] = values or {}
         self.rows: Mapping[str, Mapping[str, bool]] = rows or {}
         self._facts: dict[str, Fact] = {}

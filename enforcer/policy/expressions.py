@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from enforcer import cel
+from enforcer.cel import limits as cel_limits
 from enforcer.cel import names
 from enforcer.cel.standard import TYPES
 from enforcer.cel.syntax import (
@@ -94,6 +95,7 @@ def parse_condition(
     findings: Findings,
     *,
     wanted: cel.Type | None = None,
+    as_text: bool = False,
 ) -> Condition | None:
     """
     Read an expression; None, and findings, where it is none or does not check.
@@ -104,6 +106,7 @@ def parse_condition(
         environment: What it may name; learns the facts that it names.
         findings: Where faults go.
         wanted: The type it must have; bool unless given. ``dyn`` takes any.
+        as_text: Convert what it comes to with ``string()``.
     """
     try:
         expression = cel.parse(text)
@@ -118,7 +121,13 @@ def parse_condition(
     reading.hold_depth(expression.root)
     if findings.error_count > before:
         return None
-    resolved = replace(expression, root=reading.resolve(expression.root, frozenset()))
+    root = reading.resolve(expression.root, frozenset())
+    if as_text:
+        root = Call("string", None, (root,), absolute=True, span=root.span)
+    resolved = replace(expression, root=root)
+    if findings.error_count > before:
+        return None
+    reading.hold_size(root)
     if findings.error_count > before:
         return None
     checked = cel.check(resolved, environment.cel)
@@ -132,6 +141,17 @@ def parse_condition(
     return Condition(
         expression, resolved, checked, environment, tuple(reading.facts.values()), node
     )
+
+
+def resolve_variable(name: str, environment: Environment, findings: Findings) -> Condition | None:
+    """A variable of the policy, read once; None, and a finding, where it cannot be."""
+    if name not in environment.resolved:
+        text, node = environment.variables[name]
+        environment.resolved[name] = None
+        environment.resolved[name] = parse_condition(
+            text, node, environment, findings, wanted=cel.read_type("dyn")
+        )
+    return environment.resolved[name]
 
 
 def _fits(found: cel.Type, wanted: cel.Type) -> bool:
@@ -183,6 +203,7 @@ class _Reading:
         self._environment = environment
         self._findings = findings
         self.facts: dict[str, Fact] = {}
+        self._taken_over = 0
 
     def error(self, code: str, message: str, offset: int, help_line: str) -> None:
         """A finding at a code point of the text."""
@@ -197,6 +218,17 @@ class _Reading:
             if depth > DEPTH_MAX:
                 said = f"the expression nests deeper than {DEPTH_MAX}"
                 self.error("ENF0702", said, level[0].span[0], "name a part of it under `variables`")
+                return
+            level = [below for each in level for below in children(each)]
+
+    def hold_size(self, root: Node) -> None:
+        """Hold the parser's bounds once more, with variables in place of their names."""
+        count, depth, level = 0, 0, [root]
+        while level:
+            depth, count = depth + 1, count + len(level)
+            if depth > cel_limits.DEPTH_MAX or count > cel_limits.NODES_MAX:
+                said = "the expression is too large with its variables"
+                self.error("ENF0702", said, 0, "split it into several rules")
                 return
             level = [below for each in level for below in children(each)]
 
@@ -232,6 +264,9 @@ class _Reading:
     def _path(self, node: Node, hidden: frozenset[str]) -> Node:
         """A chain of names and keys: the fact of its longest beginning that is one, and the rest of it."""
         chain = _chain(node)
+        variable = self._variable(chain.root, hidden)
+        if variable is not None:
+            return self._resolve_steps(chain, 0, variable)
         found = self._longest(chain, hidden)
         if found is None:
             return self._resolve_steps(chain, 0, self._root(chain, hidden))
@@ -240,6 +275,27 @@ class _Reading:
             return node
         place = (chain.steps[length - 1][1] if length else chain.root).span
         return self._resolve_steps(chain, length, self._named(fact, place))
+
+    def _variable(self, root: Node, hidden: frozenset[str]) -> Node | None:
+        """The tree of a policy's variable, in the place of its name; None of other names."""
+        if not isinstance(root, Ident) or self._is_hidden(root, hidden):
+            return None
+        if root.name not in self._environment.variables:
+            return None
+        is_being_read = self._environment.resolved.get(root.name, self) is None
+        found = resolve_variable(root.name, self._environment, self._findings)
+        if found is None:
+            if is_being_read:
+                said = f"the variable `{root.name}` cannot be used here: it needs itself, or does not check"
+                self.error("ENF0706", said, root.span[0], "a variable may use others, in no circle")
+            return Literal(None, root.span)
+        self.facts.update((fact.name, fact) for fact in found.facts)
+        tree = found.resolved.root
+        self._taken_over += sum(1 for _ in cel.walk(tree))
+        if self._taken_over > cel_limits.NODES_MAX:
+            self.error("ENF0702", "the expression is too large with its variables", 0, "split it")
+            return Literal(None, root.span)
+        return cel.rewritten(tree, lambda each: replace(each, span=root.span))
 
     def _lacks_field(self, chain: _Chain, fact: Fact, length: int) -> bool:
         """Whether *chain* goes on with a field that the declared object *fact* does not have; a finding."""

@@ -7,12 +7,13 @@ never a value, for values of attributes may be text of a prompt.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from enforcer.errors import RequestError
+from enforcer.policy.exemptions import Exemptions
 from enforcer.policy.fields import Kind
 from enforcer.policy.ir import ORDERINGS, Expr, Leaf, Test, atoms
-from enforcer.policy.lowering import Explain, compile_explanation
+from enforcer.policy.lowering import ERRORS, compile_value, noted_error
 from enforcer.policy.model import (
     EVALUATION_ERROR,
     FactsView,
@@ -24,9 +25,10 @@ from enforcer.policy.model import (
 from enforcer.policy.reading import ABSENT, reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-_Arguments: TypeAlias = "tuple[Any, FactsView, int | None, LimitsView | None]"
+    from enforcer.policy.exemptions import Arguments
+
 _TYPE_WORDS: dict[type, str] = {
     bool: "a boolean",
     int: "a number",
@@ -76,9 +78,29 @@ class Failures:
     ) -> None:
         self._policy = policy
         self._rules = rules
-        self._explanations: dict[Leaf, Explain] = {}
+        self._exemptions = Exemptions(policy, rules)
+        self._values: dict[Leaf, Callable[..., Any]] = {}
         self._match = _fallible([match] if match else [])
         self._unless = _fallible([unless] if unless else [])
+
+    def matched(
+        self,
+        at: int,
+        request: Any,
+        facts: FactsView,
+        now_us: int | None,
+        limits: LimitsView | None,
+        denied: bool,  # noqa: FBT001 — as above
+        hits: list[Match],
+        errors: list[RuleErrorInfo],
+    ) -> bool:
+        """Rule *at*, which has exceptions or a reason to be made, matched. Returns as ``rule`` does."""
+        rule = self._rules[at]
+        arguments = (request, facts, now_us, limits)
+        if self._exemptions.removes(rule, arguments, hits, errors):
+            return denied
+        hits.append(self._exemptions.match(rule, arguments))
+        return denied or rule.verdict == "deny"
 
     def rule(
         self,
@@ -93,8 +115,9 @@ class Failures:
     ) -> bool:
         """The condition of rule *at* erred. Returns whether a deny is among the matches now."""
         rule = self._rules[at]
-        message = self._message(_fallible([rule.condition]), (request, facts, now_us, limits))
-        return self._fail(rule, message, denied, hits=hits, errors=errors)
+        arguments = (request, facts, now_us, limits)
+        message = self._message(_fallible([rule.condition]), arguments)
+        return self._fail(rule, message, denied, arguments, hits=hits, errors=errors)
 
     def match(
         self,
@@ -107,10 +130,11 @@ class Failures:
         errors: list[RuleErrorInfo],
     ) -> bool:
         """The policy's ``match`` erred: each of its rules that would have run has erred."""
-        message = "match: " + self._message(self._match, (request, facts, now_us, limits))
+        arguments = (request, facts, now_us, limits)
+        message = "match: " + self._message(self._match, arguments)
         for rule in self._rules:
             if request.phase in rule.phases and not (denied and rule.verdict != "deny"):
-                denied = self._fail(rule, message, denied, hits=hits, errors=errors)
+                denied = self._fail(rule, message, denied, arguments, hits=hits, errors=errors)
         return denied
 
     def unless(
@@ -134,6 +158,7 @@ class Failures:
         rule: RuleCode,
         message: str,
         denied: bool,  # noqa: FBT001 — handed on
+        arguments: Arguments,
         *,
         hits: list[Match],
         errors: list[RuleErrorInfo],
@@ -141,18 +166,28 @@ class Failures:
         errors.append(RuleErrorInfo(self._policy, rule.id, EVALUATION_ERROR, message))
         if rule.failure is None:
             return denied
+        if self._exemptions.removes(rule, arguments, hits, errors):
+            return denied
         hits.append(rule.failure)
         return True
 
-    def _message(self, fallible: tuple[Test | Leaf, ...], arguments: _Arguments) -> str:
+    def _explained(self, leaf: Leaf, arguments: Arguments) -> str | None:
+        """Why a leaf errs on a request; None where it does not. Its function is made when it first errs."""
+        read = self._values.get(leaf)
+        if read is None:
+            read = self._values[leaf] = compile_value(leaf)
+        try:
+            value = read(*arguments)
+        except ERRORS as error:
+            return noted_error(error).message
+        return None if isinstance(value, bool) else "the expression came to no bool"
+
+    def _message(self, fallible: tuple[Test | Leaf, ...], arguments: Arguments) -> str:
         for atom in fallible:
             if isinstance(atom, Test):
                 said = describe(atom, *arguments[:3])
             else:
-                explain = self._explanations.get(atom)
-                if explain is None:
-                    explain = self._explanations[atom] = compile_explanation(atom)
-                said = explain(*arguments)
+                said = self._explained(atom, arguments)
             if said is not None:
                 return said
         return "a value has a type that the condition cannot compare"

@@ -72,12 +72,13 @@ class BudgetLimit:
     id: str
     paths: tuple[str, ...]
     per: Literal["hour", "day", "week", "month", "total"]
-    on_exceeded: Literal["deny", "warn"]
+    on_exceeded: Literal["deny", "warn", "cap", "downgrade"]
     on_missing_key: Literal["deny", "skip", "shared"]
     shadow: bool
     priority: int
     table: Table[int]
     code: PolicyCode
+    downgrade_to: str | None = None  # A model, or provider/model.
 
     def limit_usd_nano(self, request: Request) -> int | None:
         """What may be spent in a window."""
@@ -101,7 +102,7 @@ class RateLimit:
     paths: tuple[str, ...]
     period_us: int
     unit: Literal["requests", "tokens"]
-    on_exceeded: Literal["deny", "warn"]
+    on_exceeded: Literal["deny", "warn", "cap"]
     on_missing_key: Literal["deny", "skip", "shared"]
     shadow: bool
     priority: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from enforcer import cel
 from enforcer.cel.errors import EvaluationError
@@ -47,10 +47,10 @@ _COMPARISONS: dict[str, type[ast.cmpop]] = {
     "lte": ast.LtE,
 }
 # What can end an evaluation without a value: an error of CEL's, a map's missing key, a detector that fails.
-_ERRORS = (EvaluationError, KeyError, RequestError)
+ERRORS = (EvaluationError, KeyError, RequestError)
 
 
-def _noted(error: Exception) -> EvaluationError:
+def noted_error(error: Exception) -> EvaluationError:
     """An error as a value of the code: without its traceback."""
     if isinstance(error, RequestError):
         return EvaluationError("unknown", f"a fact cannot be known: {error.message}")
@@ -60,8 +60,8 @@ def _noted(error: Exception) -> EvaluationError:
 _HELPERS: dict[str, Any] = {
     **cel.HELPERS,
     **variables.VARIABLE_HELPERS,
-    "ERRORS": _ERRORS,
-    "noted": _noted,
+    "ERRORS": ERRORS,
+    "noted": noted_error,
     "ABSENT": ABSENT,
     "UNSET": UNSET,
     "contains": runtime.contains,
@@ -232,6 +232,11 @@ class Code:
 
     def _assign_leaf(self, result: str, leaf: Leaf) -> list[ast.stmt]:
         """The value of a leaf into a variable; None where it errs."""
+        reads, lowered = self._lowered(leaf)
+        return [*reads, *lowered.condition(result)]
+
+    def _lowered(self, leaf: Leaf) -> tuple[list[ast.stmt], cel.Lowered]:
+        """What reads the costly fields of a leaf, and its code."""
         prefix = f"e{self._leaves}_"
         self._leaves += 1
 
@@ -246,16 +251,12 @@ class Code:
         lowered = variables.lowered(leaf, reading, parameters, prefix)
         self.globals.update(lowered.constants)
         self.functions.extend(lowered.functions)
-        return [*self._costly_reads(leaf), *lowered.condition(result)]
+        return self._costly_reads(leaf), lowered
 
-    def explain(self, leaf: Leaf) -> None:
-        """Write a body that returns the message of a leaf's error, or None."""
-        (attempt,) = self._assign_leaf("result", leaf)[-1:]
-        assert isinstance(attempt, ast.Try), "only what can err is explained"
-        message = ast.Attribute(call("noted", local("error")), "message", ast.Load())
-        attempt.handlers[0].name = "error"
-        attempt.handlers[0].body = [ast.Return(message)]
-        self.body.extend([*self._costly_reads(leaf), attempt, ast.Return(ast.Constant(None))])
+    def return_leaf(self, leaf: Leaf) -> None:
+        """Write a body that returns the value of a leaf, or raises."""
+        reads, lowered = self._lowered(leaf)
+        self.body.extend([*reads, *lowered.body, ast.Return(lowered.value.code)])
 
     def _leaf_value(self, fact: Fact) -> ast.expr:
         if fact.row is not None:
@@ -464,18 +465,15 @@ def append(target: str, item: ast.expr) -> ast.stmt:
 
 # --- functions ----------------------------------------------------------------------------------
 
-Explain: TypeAlias = "Callable[[Any, FactsView, int | None, LimitsView | None], str | None]"
-"""Why a leaf errs on a request; None where it does not."""
 
-
-def compile_explanation(leaf: Leaf) -> Explain:
-    """The function that says why a leaf errs. Off the fast path: it is made when the leaf first errs."""
+def compile_value(leaf: Leaf) -> Callable[[Any, FactsView, int | None, LimitsView | None], Any]:
+    """A function that gives the value of a leaf, or raises one of ``ERRORS``: for what is off the fast path."""
     arguments = ("request", "facts", "now_us", "limits")
     code = Code(arguments)
     code.load(leaf)
-    code.explain(leaf)
-    explain: Explain = finish(code, "explain", arguments)
-    return explain
+    code.return_leaf(leaf)
+    function: Callable[..., Any] = finish(code, "value", arguments)
+    return function
 
 
 def finish(code: Code, name: str, arguments: tuple[str, ...]) -> Any:

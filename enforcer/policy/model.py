@@ -10,6 +10,7 @@ from enforcer.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from enforcer.policy.exemptions import ExceptionCode, Template
     from enforcer.policy.fields import Cost
     from enforcer.policy.ir import Expr
     from enforcer.policy.paths import Path
@@ -113,11 +114,12 @@ class Match:
 
     policy: str
     rule: str
-    verdict: Verdict
+    verdict: Verdict | Literal["exempt"]
     code: str
     reason: str
     priority: int
     edits: tuple[EditSpec, ...] = ()
+    origin: Match | None = None  # The rule's own match, where the reason was made for a request.
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,7 @@ class Evaluation:
     matches: list[Match] = field(default_factory=list)
     errors: list[RuleErrorInfo] = field(default_factory=list)
     shadow: list[Match] = field(default_factory=list)
+    exempt: list[Match] = field(default_factory=list)  # Uses of exceptions: they join no verdict.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,6 +154,8 @@ class RuleCode:
     # What takes the match's place when the condition errs; None: the rule is skipped.
     failure: Match | None
     reads: frozenset[Path]
+    exceptions: tuple[ExceptionCode, ...] = ()
+    template: Template | None = None  # Of the reason, where it has expressions.
 
 
 # (request, facts, now_us, limits, denied, hits, errors) -> denied

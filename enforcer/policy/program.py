@@ -154,7 +154,9 @@ def _pii_kinds(lowered: Lowered) -> frozenset[str]:
     """The kinds of personal data that conditions name: in a path, or as a literal beside ``pii``."""
     named: set[Any] = set()
     guards = [each for each in (lowered.match, lowered.unless) if each is not None]
-    for expression in (*guards, *(rule.condition for rule in lowered.rules)):
+    conditions = [rule.condition for rule in lowered.rules]
+    exempting = [code.condition for rule in lowered.rules for code in rule.exceptions]
+    for expression in (*guards, *conditions, *exempting):
         for atom in atoms(expression):
             fields = [atom.field] if isinstance(atom, Test) else atom.fields
             # `pii.at` looks for all kinds, and for itself alone.
@@ -194,17 +196,19 @@ def _requirements(lowered: Lowered) -> dict[Path, frozenset[str]]:
 def _budgets(lowered: Lowered, code: PolicyCode) -> Iterable[BudgetLimit]:
     for limit in lowered.budgets:
         assert isinstance(limit.model, models.Budget)
+        reaction = limit.model.on_exceeded
         yield BudgetLimit(
             policy=code.id,
             id=limit.model.id,
             paths=limit.paths,
             per=limit.model.per,
-            on_exceeded=limit.model.on_exceeded,
+            on_exceeded="downgrade" if isinstance(reaction, models.Downgrade) else reaction,
             on_missing_key=limit.model.on_missing_key,
             shadow=code.shadow,
             priority=code.priority,
             table=limit.table,
             code=code,
+            downgrade_to=reaction.downgrade if isinstance(reaction, models.Downgrade) else None,
         )
 
 
@@ -248,6 +252,7 @@ class TenantProgram:
     """All policies in force for a tenant, ready to evaluate its requests."""
 
     __slots__ = (
+        "_has_exceptions",
         "_index",
         "_recheck_cache",
         "_shadow_index",
@@ -295,6 +300,7 @@ class TenantProgram:
         policies = [policy for policy in every if policy.rules]
         policies.sort(key=lambda each: (-each.priority, each.id, each.scope))
         self.policies: tuple[PolicyCode, ...] = tuple(policies)
+        self._has_exceptions = any(rule.exceptions for each in every for rule in each.rules)
         self._index = Index(tuple(each for each in policies if not each.shadow))
         shadow = tuple(each for each in policies if each.shadow)
         self._shadow_index = Index(shadow) if shadow else None
@@ -340,6 +346,8 @@ class TenantProgram:
         if self._shadow_index is not None:
             shadow = self._shadow_index.candidates(request)
             _run(shadow, (request, facts, now_us, limits), evaluation.shadow, evaluation.errors)
+        if self._has_exceptions:
+            _take_uses(evaluation)
         return evaluation
 
     def stopped(self, request: Request) -> str | None:
@@ -375,7 +383,9 @@ class TenantProgram:
         for policy, wanted in self._recheck_plan(tuple(edited_paths)):
             hits: list[Match] = []
             policy.run(request, facts, now_us, limits, True, hits, [])
-            found.extend(hit for hit in hits if hit in wanted)
+            found.extend(
+                hit for hit in hits if (hit.origin or hit) in wanted or hit.verdict == "exempt"
+            )
         return found
 
     def _recheck_plan(
@@ -390,6 +400,13 @@ class TenantProgram:
                 self._recheck_cache.clear()
             self._recheck_cache[edited_paths] = plan
         return plan
+
+
+def _take_uses(evaluation: Evaluation) -> None:
+    """Uses of exceptions join no verdict: they stand apart, and those of shadow policies are not told."""
+    evaluation.exempt = [each for each in evaluation.matches if each.verdict == "exempt"]
+    for found in (evaluation.matches, evaluation.shadow):
+        found[:] = [each for each in found if each.verdict != "exempt"]
 
 
 def _ordered(limits: list[Any]) -> tuple[Any, ...]:

@@ -22,17 +22,11 @@ def refuse_later(node: Node, findings: Findings) -> None:
         return
     for key in ("match", "unless"):
         _refuse_expression(spec, key, findings)
-    _refuse_key(
-        spec, "exceptions", "ENF0302", findings, help_line="an `unless` exempts without an end date"
-    )
-    _refuse_key(
-        spec, "variables", "ENF0303", findings, help_line="write the condition out where it is used"
-    )
     for rule in _children(spec, "rules"):
         for key in ("when", "condition"):
             _refuse_expression(rule, key, findings)
-    for limit in [*_children(spec, "budgets"), *_children(spec, "rate_limits")]:
-        _refuse_reaction(limit, findings)
+    for exception in _children(spec, "exceptions"):
+        _refuse_expression(exception, "when", findings)
 
 
 def _children(node: Node, key: str) -> list[Node]:
@@ -43,17 +37,6 @@ def _children(node: Node, key: str) -> list[Node]:
 def _take_out(node: Node, key: str) -> None:
     del node.value[key]
     node.keys.pop(key, None)
-
-
-def _refuse_key(node: Node, key: str, code: str, findings: Findings, *, help_line: str) -> None:
-    if key in node.keys:
-        findings.error(
-            code,
-            f"`{key}` comes with the expression language and is not known yet",
-            node.keys[key],
-            help=help_line,
-        )
-        _take_out(node, key)
 
 
 def _refuse_expression(node: Node, key: str, findings: Findings) -> None:
@@ -72,18 +55,3 @@ def _refuse_expression(node: Node, key: str, findings: Findings) -> None:
         help=_BLOCK_HELP.format(what=what, key=key),
     )
     _take_out(node, key)
-
-
-def _refuse_reaction(limit: Node, findings: Findings) -> None:
-    reaction = limit.get("on_exceeded")
-    if reaction is None:
-        return
-    word = next(iter(reaction.value), "") if isinstance(reaction.value, dict) else reaction.value
-    if word in {"cap", "downgrade"}:
-        findings.error(
-            "ENF0304",
-            f"`on_exceeded: {word}` is not known yet",
-            reaction.span,
-            help="`deny` stops the call, `warn` books past the limit and says so",
-        )
-        _take_out(limit, "on_exceeded")

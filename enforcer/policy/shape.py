@@ -35,6 +35,7 @@ _MODELS_BY_KEY: ModelsByKey = {
         models.AppendEdit,
         models.RedactEdit,
     ),
+    "exceptions": (models.RuleException,),
     "budgets": (models.Budget,),
     "rate_limits": (models.RateLimit,),
     "match": (models.Condition,),

@@ -164,3 +164,68 @@ spec:
     program = tenant_program(text)
     record = events.request_from_json(json.dumps(FULL).encode())
     assert [each.rule for each in program.evaluate(record, Facts()).matches] == ["cap", "own"]
+
+
+GUARDED = """\
+apiVersion: enforcer/v1
+kind: Policy
+metadata: {id: p, tenant: acme}
+spec:
+  variables:
+    outside: '!(llm.provider in own)'
+    own: '["azure", "openai"]'
+    tokens: llm.input_tokens + llm.max_output_tokens
+  rules:
+    - {id: out, when: outside, then: deny, reason: "{{ llm.provider }} is not ours"}
+    - {id: long, when: tokens > 100, then: deny, reason: "{{ tokens }} tokens, by {{ user.?region.orValue('nobody') }}"}
+  exceptions:
+    - {id: w1, when: 'user.id == "u7"', rules: [out], expires: 2027-01-01, approved_by: ciso, reason: move}
+    - {id: w2, when: user.email.size() > 3, rules: [long], expires: 2099-01-01, approved_by: ciso, reason: x}
+"""
+DAY_US = 86_400_000_000
+START_2027_US = 1_798_761_600_000_000
+
+
+def ruled(now_us=START_2027_US - 1, tokens=0, **fields):
+    """The evaluation of the guarded policy."""
+    request = {**BARE, **fields}
+    record = events.request_from_json(json.dumps(request).encode())
+    return tenant_program(GUARDED).evaluate(record, Facts(tokens=tokens), now_us=now_us)
+
+
+def test_variables_stand_for_their_expressions_in_any_order():
+    """A variable may use another, whatever the order they stand in; its type is that of its expression."""
+    other = {"provider": "mistral", "model": "m"}
+    assert [each.rule for each in ruled(llm=other).matches] == ["out"]
+    assert [each.rule for each in ruled(tokens=200).matches] == ["long"]
+
+
+def test_a_reason_is_made_for_the_request():
+    """`{{ expression }}` is its value as text, on one short line."""
+    (match,) = ruled(llm={"provider": "mis\ntral" + "x" * 500, "model": "m"}).matches
+    assert match.reason.startswith("mis tralxxx")
+    assert match.reason.endswith("x is not ours")
+    assert len(match.reason) < 200
+    (match,) = ruled(tokens=200).matches
+    assert match.reason == "400 tokens, by nobody"
+
+
+def test_an_exception_removes_its_rule_while_it_holds_and_has_not_expired():
+    """Each use is told; from its expiry on, and where it does not hold, the rule counts."""
+    other = {"provider": "mistral", "model": "m"}
+    found = ruled(llm=other, user={"id": "u7"})
+    assert not found.matches
+    (use,) = found.exempt
+    assert (use.policy, use.rule, use.verdict, use.code) == ("p", "out", "exempt", "exception_use")
+    assert "exception w1, approved by ciso until 2027-01-01: move" in use.reason
+    assert ruled(llm=other, user={"id": "u8"}).matches
+    assert ruled(START_2027_US, llm=other, user={"id": "u7"}).matches
+    assert ruled(None, llm=other, user={"id": "u7"}).matches
+    assert not ruled(user={"id": "u7"}).exempt, "a rule that does not match needs no exception"
+
+
+def test_an_exception_that_errs_removes_nothing():
+    """Absent `user.email` is an error in w2: the rule counts, and the error is listed."""
+    found = ruled(tokens=200)
+    assert [each.rule for each in found.matches] == ["long"]
+    assert ["exception w2" in each.message for each in found.errors] == [True]

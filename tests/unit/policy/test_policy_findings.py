@@ -43,6 +43,8 @@ rules:
     action: {decision: deny}
 """
 
+EXCEPTION = "exceptions: [{id: e, rules: [r], expires: 2026-12-31, approved_by: a, reason: b}]\n"
+
 # Code: source, line and column.
 CASES = [
     ("ENF0101", "a: [1, 2\nb: }", 2, 2),
@@ -93,10 +95,15 @@ CASES = [
     ("ENF0704", spec("match: user.id\n" + RULE), 5, 10),
     ("ENF0403", spec('match: "user.idd == \'u7\'"\n' + RULE), 5, 11),
     ("ENF0409", spec("match: user.id in values.them\n" + RULE), 5, 21),
-    ("ENF0302", spec("exceptions: []\n" + RULE), 5, 3),
-    ("ENF0303", spec("variables: {}\n" + RULE), 5, 3),
-    ("ENF0304", spec("budgets: [{id: b, per: day, limit_usd: 1, on_exceeded: cap}]"), 5, 58),
-    ("ENF0304", spec("budgets: [{id: b, per: day, limit_usd: 1, on_exceeded: {downgrade: m}}]"), 5, 58),
+    ("ENF0304", spec("rate_limits: [{id: b, per: day, limit_requests: 1, on_exceeded: cap}]"), 5, 67),
+    ("ENF0304", spec('budgets: [{id: b, per: day, limit_usd: 1, on_exceeded: {downgrade: ""}}]'), 5, 58),
+    ("ENF0705", spec('rules: [{id: r, then: deny, reason: "{{ attributes.x }}"}]'), 5, 39),
+    ("ENF0705", spec('rules: [{id: r, then: deny, reason: "{{ user.id }}"}]'), 5, 39),
+    ("ENF0705", spec('rules: [{id: r, then: deny, reason: "{{ llm.model"}]'), 5, 39),
+    ("ENF0706", spec("variables: {user: 'true'}\n" + RULE), 5, 21),
+    ("ENF0706", spec("variables: {a: b, b: a}\n" + RULE), 5, 24),
+    ("ENF0707", spec(EXCEPTION.replace("[r]", "[s]") + RULE), 5, 31),
+    ("ENF0707", spec(EXCEPTION.replace("2026-12-31", "soon") + RULE), 5, 45),
     ("ENF0306", rule("{operator: gt, field: budget.remaining, value: 0}"), 7, 40),
     ("ENF0403", rule("{operator: contains, field: pii.at(0.3).kinds, value: a}"), 7, 46),
     ("ENF0405", rule("{operator: contains, field: pii.at(3).types, value: a}"), 7, 46),
