@@ -14,13 +14,14 @@ from enforcer.errors import PolicyError, Span
 from enforcer.policy import documents as models
 from enforcer.policy import stops
 from enforcer.policy.canonical import canonical_json, digest_of
-from enforcer.policy.checker import check_policy, check_tenant, check_values, child
+from enforcer.policy.checker import check_policy, check_values, child
 from enforcer.policy.edits import check_keyed
 from enforcer.policy.existing import convert, is_existing
 from enforcer.policy.findings import Finding, Findings, raise_errors
 from enforcer.policy.refusals import refuse_later
 from enforcer.policy.shape import to_model
 from enforcer.policy.source import Node, plain, read
+from enforcer.policy.tenants import check_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

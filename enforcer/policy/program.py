@@ -14,7 +14,7 @@ from enforcer.detect import pii
 from enforcer.policy import documents as models
 from enforcer.policy.amounts import PERIODS_US
 from enforcer.policy.canonical import policy_digest, set_digest
-from enforcer.policy.checker import Lowered, check_policy, check_tenant, check_values
+from enforcer.policy.checker import Lowered, check_policy, check_values
 from enforcer.policy.compiler import compile_guard, compile_run
 from enforcer.policy.expressions import literals
 from enforcer.policy.failures import Failures
@@ -36,6 +36,7 @@ from enforcer.policy.requirements import both, either, requirements_of
 from enforcer.policy.settings import TenantSettings
 from enforcer.policy.stops import CODE as STOPPED
 from enforcer.policy.stops import StopCode, check_stop, stopping
+from enforcer.policy.tenants import check_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
