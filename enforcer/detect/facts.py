@@ -60,6 +60,7 @@ class RequestFacts:
         "_conversation",
         "_cost",
         "_day",
+        "_foreseen_pii",
         "_injection",
         "_kinds",
         "_parts",
@@ -95,6 +96,7 @@ class RequestFacts:
         self._prompt: str | None = None
         self._tokens: TokenCount | None = None
         self._pii: dict[str, int] | None = None
+        self._foreseen_pii: dict[str, int] | None = None
         self._pii_at: dict[float, dict[str, int]] = {}
         self._secrets: dict[str, int] | None = None
         self._injection: injection.Judgement | None = None
@@ -167,7 +169,8 @@ class RequestFacts:
     def pii_counts(self) -> dict[str, int]:
         """``pii.counts``: findings by kind over all texts; kinds without any are left out."""
         if self._pii is None:
-            self._pii = self._computed(self._count_pii)
+            foreseen = self._foreseen_pii
+            self._pii = self._computed(self._count_pii) if foreseen is None else foreseen
         return self._pii
 
     @property
@@ -243,6 +246,25 @@ class RequestFacts:
         if self._injection is not None:
             facts.injection = self._injection.score
         return facts
+
+    @property
+    def has_asked_for_pii(self) -> bool:
+        """Whether some rule has."""
+        return self._pii is not None
+
+    def foresee_tokens(self) -> None:
+        """Count the tokens now, which every decision tells. May raise what ``tokens`` would."""
+        if self._tokens is None:
+            self._tokens = self._count_tokens()
+
+    def foresee_pii(self) -> None:
+        """
+        Look for personal data now. It counts as asked for only when a rule asks.
+
+        May raise what ``pii_counts`` would; the rule that asks meets it again.
+        """
+        if self._pii is None:
+            self._foreseen_pii = self._count_pii()
 
     def _computed(self, compute: Callable[[], _T]) -> _T:
         return compute() if self._timed is None else self._timed(compute)

@@ -76,7 +76,7 @@ def nothing(data: bytes) -> Iterator[Candidate]:
 @dataclass(frozen=True, slots=True, eq=False)
 class Recogniser:
     """
-    How one kind is found.
+    How one kind is found. Each is itself alone: tables by recogniser are asked at every scan.
 
     Attributes:
         kind: Its name in policies.

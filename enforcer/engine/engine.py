@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from enforcer import detect, events, state
 from enforcer.engine import limits
+from enforcer.engine.ahead import Ahead, Foresight
 from enforcer.engine.denials import DenialError, deny
 from enforcer.engine.edits import Redaction
 from enforcer.engine.expiries import apply_expiry, expire_due
@@ -62,9 +63,9 @@ class EngineConfig:
 
 
 class Engine:
-    """Decides, redoes and settles. Keeps nothing between records but the facts of texts seen before."""
+    """Decides, redoes and settles. Keeps nothing between records but what saves time: no decision depends on it."""
 
-    __slots__ = ("_cache", "_key", "_redaction_key", "_timed")
+    __slots__ = ("_cache", "_key", "_redaction_key", "_timed", "foresight")
 
     def __init__(self, config: EngineConfig | None = None) -> None:
         config = config or EngineConfig()
@@ -72,6 +73,7 @@ class Engine:
         self._redaction_key = config.redaction_key
         self._cache = config.fact_cache
         self._timed = config.timed
+        self.foresight = Foresight(self._facts, config.timed)
 
     # -- requests ---------------------------------------------------------------------------------------------
 
@@ -94,7 +96,7 @@ class Engine:
         Returns: Never raises for what a caller or an author did.
         """
         try:
-            request = self._read(arrival)
+            request = self._read(arrival) if arrival.ahead is None else arrival.ahead.request
             content = events.content_digest(request, arrival.value or b"")
         except RequestError as error:
             return self._unreadable(program_of, arrival, rows, queue, error)
@@ -106,7 +108,7 @@ class Engine:
             return self._conclude(case, deny("misrouted", message))
         keys = state.call_keys(account, request.id, request.attempt)
         case.content = content
-        asked, failure = self._asked(program, request, arrival.now_us)
+        asked, failure = self._asked(program, request, arrival.now_us, ahead=arrival.ahead)
         if failure is None:
             case.plan, failure = self._plan(program, asked, account, arrival.now_us)
         reads = [*keys, state.waiting_key_of(keys[0]), *(b.row for b in case.plan.budgets)]
@@ -128,7 +130,9 @@ class Engine:
             message = "this id was used for a request with other content"
             return self._conclude(case, deny("request_id_reused", message))
         case.key = keys[0]
-        return self._conclude(case, self._ruling(case, asked, failure))
+        ruling = self._ruling(case, asked, failure)
+        self.foresight.note(program, asked.facts)
+        return self._conclude(case, ruling)
 
     def redo(
         self,
@@ -226,7 +230,12 @@ class Engine:
         )
 
     def _asked(
-        self, program: TenantProgram, request: events.Request, now_us: int
+        self,
+        program: TenantProgram,
+        request: events.Request,
+        now_us: int,
+        *,
+        ahead: Ahead | None = None,
     ) -> tuple[Asked, Exception | None]:
         """The request as rules read it: with the tenant's defaults, and facts."""
 
@@ -240,7 +249,8 @@ class Engine:
             except RequestError as error:
                 failure = DenialError(error.code, error.message)
         redaction = Redaction(program.default_kinds, self._redaction_key)
-        asked = Asked(request, completed, facts_of(completed), facts_of, redaction)
+        facts = None if ahead is None else ahead.facts_under(program, now_us)
+        asked = Asked(request, completed, facts or facts_of(completed), facts_of, redaction)
         return asked, failure
 
     def _plan(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from enforcer import events
+    from enforcer.engine.ahead import Ahead
 
 
 class Arrival(NamedTuple):
@@ -21,6 +22,7 @@ class Arrival(NamedTuple):
         record_us: The record's own time; deadlines count from it.
         partitions: Partitions of the topic; 0 where there is no topic.
         is_stale: Whether the policies in force may not be the newest, for longer than is borne.
+        ahead: What was foreseen of it, if anything was.
     """
 
     key: bytes | None
@@ -30,6 +32,7 @@ class Arrival(NamedTuple):
     record_us: int
     partitions: int = 0
     is_stale: bool = False
+    ahead: Ahead | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,8 @@ _DECODE: Final[dict[str, Callable[[bytes], Any]]] = {
     "u": events.decode_waiting_usage_row,
     "p": events.decode_position_row,
 }
+SLOTS_MIN: Final = 1 << 22
+SLOTS_MAX: Final = 1 << 26
 LARGE_ROW_BYTES: Final = 16 * 1024
 """Rows above it (calls with a large decision) are not kept decoded: a count alone bounds no memory."""
 _CALLS: Final = frozenset("cu")
@@ -81,6 +83,35 @@ def encode_row(key: str, row: Any) -> bytes:
     return _ENCODE[key[0]](row)
 
 
+class CallsSeen:
+    """
+    Which calls may be in the table: a filter of one byte a slot, so that a new call need not be looked up.
+
+    Every call that was ever put is in it, or every answer is yes. Calls that are gone stay in it until the next
+    walk of the sweep has made another. Above a byte in four it says yes too often to be of use; nothing else.
+    """
+
+    __slots__ = ("_bits", "_mask", "count")
+
+    def __init__(self, expected: int = 0) -> None:
+        """An empty one. *expected*: rows, as far as known."""
+        size = SLOTS_MIN
+        while size < min(expected * 8, SLOTS_MAX):
+            size *= 2
+        self._bits = bytearray(size)
+        self._mask = size - 1
+        self.count = 0
+
+    def add(self, key: str) -> None:
+        """The row may be in the table."""
+        self._bits[hash(key) & self._mask] = 1
+        self.count += 1
+
+    def may_hold(self, key: str) -> bool:
+        """False: the table has no such row."""
+        return self._bits[hash(key) & self._mask] == 1
+
+
 class RowCache:
     """
     ``state.Rows`` over a table. Not shared between agents, not safe across threads.
@@ -89,10 +120,24 @@ class RowCache:
     more, by its usage; the rows of a few thousand users and teams are read by every event of theirs.
     """
 
-    __slots__ = ("_calls", "_changed", "_large", "_money", "_table", "cached_rows_max")
+    __slots__ = (
+        "_calls",
+        "_changed",
+        "_large",
+        "_money",
+        "_next",
+        "_seen",
+        "_table",
+        "cached_rows_max",
+    )
 
-    def __init__(self, table: Table, *, cached_rows_max: int) -> None:
+    def __init__(
+        self, table: Table, *, cached_rows_max: int, seen: CallsSeen | None = None
+    ) -> None:
+        """*seen*: of all calls in the table; None: any may be there."""
         self._table = table
+        self._seen = seen
+        self._next: CallsSeen | None = None
         self._calls: dict[str, Any] = {}
         self._money: dict[str, Any] = {}
         self._changed: dict[str, Any] = {}
@@ -104,21 +149,53 @@ class RowCache:
 
     def get(self, key: str) -> Any:
         """The row as of now, or None."""
-        cached = self._calls if key[0] in _CALLS else self._money
+        is_call = key[0] in _CALLS
+        cached = self._calls if is_call else self._money
         row = cached.get(key)
-        if row is None and key not in cached:
+        if row is None:
+            if is_call and self._seen is not None and not self._seen.may_hold(key):
+                return None
+            if key in cached:
+                return None
             value = self._table.get(key.encode())
             if value is None:
                 return None
             row = cached[key] = decode_row(key, value)
             if len(value) > LARGE_ROW_BYTES:
                 self._large.add(key)
+        elif type(row) is bytes:
+            row = cached[key] = decode_row(key, row)
         return row
 
     def put(self, key: str, row: Any) -> None:
         """Set a row; it belongs to the cache from now on."""
-        (self._calls if key[0] in _CALLS else self._money)[key] = row
+        if key[0] in _CALLS:
+            self._calls[key] = row
+            if self._seen is not None:
+                self._seen.add(key)
+                if self._next is not None:
+                    self._next.add(key)
+        else:
+            self._money[key] = row
         self._changed[key] = row
+
+    def walk_begins(self) -> None:
+        """A walk over the whole table begins: it is to be told of every call by ``walked``."""
+        if self._seen is not None:
+            self._next = CallsSeen(self._seen.count)
+            # No walk finds what is not in the table yet.
+            for key in self._changed:
+                self.walked(key)
+
+    def walked(self, key: str) -> None:
+        """The walk has found a row that stays."""
+        if self._next is not None and key[0] in _CALLS:
+            self._next.add(key)
+
+    def walk_ends(self) -> None:
+        """All of the table was walked: what the walk and ``put`` did not see since its begin is not there."""
+        if self._next is not None:
+            self._seen, self._next = self._next, None
 
     def delete(self, key: str) -> None:
         """Remove a row."""
@@ -146,7 +223,13 @@ class RowCache:
             value = None if row is None else _ENCODE[kind](row)
             if value is not None and len(value) > LARGE_ROW_BYTES:
                 self._large.add(key)
-            (changes.calls if kind in _CALLS else changes.state).append((key.encode(), value))
+            if kind in _CALLS:
+                changes.calls.append((key.encode(), value))
+                if value is not None:
+                    # One object in place of a dozen, until its usage comes.
+                    self._calls[key] = value
+            else:
+                changes.state.append((key.encode(), value))
         self._changed = {}
         return changes
 

@@ -2,8 +2,9 @@
 Keeping tables small: rows that count as absent are deleted, a few per commit.
 
 A cursor walks the table; each step looks at a few rows, twice as many as the interval had events, so a table
-that grows by one row an event is walked faster than it grows. Nothing here changes any verdict: an ended
-call, a full bucket and a window closed a month ago read as absent with or without their row.
+that grows by one row an event is walked faster than it grows. Between two walks it rests: nobody is helped by a
+row that goes a few minutes earlier, and every row looked at costs microseconds. Nothing here changes any verdict:
+an ended call, a full bucket and a window closed a month ago read as absent with or without their row.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from enforcer.stream.rows import changelog_of, decode_row
 if TYPE_CHECKING:
     from enforcer.state import ExpiryQueue
     from enforcer.store.table import Table
-    from enforcer.stream.rows import RowCache
+    from enforcer.stream.rows import CallsSeen, RowCache
 
 SWEPT_KINDS: Final = "bcru"
+WALK_EVERY_US: Final = 300_000_000
+"""Event time from the beginning of one walk to that of the next, at the least."""
 ROWS_AT_ONCE: Final = 500
 """Read between two turns of the event loop, while a table is looked through at a takeover."""
 
@@ -27,12 +30,13 @@ ROWS_AT_ONCE: Final = 500
 class Sweep:
     """The walk over one table."""
 
-    __slots__ = ("_cursor", "_rows", "_table")
+    __slots__ = ("_begun_us", "_cursor", "_rows", "_table")
 
     def __init__(self, table: Table, rows: RowCache) -> None:
         self._table = table
         self._rows = rows
         self._cursor = b""
+        self._begun_us: int | None = None
 
     def step(self, now_us: int, *, rows: int) -> list[bytes]:
         """
@@ -43,6 +47,11 @@ class Sweep:
         Returns: Keys of ended rows of ``calls``: they go from the table without a tombstone, for every row
         there carries its end. Spent rows of ``state`` become changes of the cache, with tombstones.
         """
+        if not self._cursor:
+            if self._begun_us is not None and now_us < self._begun_us + WALK_EVERY_US:
+                return []
+            self._begun_us = now_us
+            self._rows.walk_begins()
         ended: list[bytes] = []
         last = b""
         seen = 0
@@ -50,9 +59,14 @@ class Sweep:
             last = raw_key
             seen += 1
             key = raw_key.decode()
-            if key[0] not in SWEPT_KINDS or key[1] != "/" or self._rows.is_changed(key):
+            if key[0] not in SWEPT_KINDS or key[1] != "/":
                 continue
-            if _is_young(key, value, now_us) or not state.is_spent(decode_row(key, value), now_us):
+            if (
+                self._rows.is_changed(key)
+                or _is_young(key, value, now_us)
+                or not state.is_spent(decode_row(key, value), now_us)
+            ):
+                self._rows.walked(key)
                 continue
             if changelog_of(key) == "calls":
                 ended.append(raw_key)
@@ -60,6 +74,8 @@ class Sweep:
             else:
                 self._rows.delete(key)
         self._cursor = last if seen == rows else b""
+        if not self._cursor:
+            self._rows.walk_ends()
         return ended
 
 
@@ -68,11 +84,14 @@ def _is_young(key: str, value: bytes, now_us: int) -> bool:
     return key[0] in "cu" and events.end_of_row(value) > now_us
 
 
-async def rebuild(table: Table, queue: ExpiryQueue, *, leaks: bool) -> tuple[events.Effect, ...]:
+async def rebuild(
+    table: Table, queue: ExpiryQueue, *, leaks: bool, seen: CallsSeen | None = None
+) -> tuple[events.Effect, ...]:
     """
     Put every open reservation and waiting report of *table* into *queue*, a few rows a turn of the loop.
 
     Args:
+        seen: Gets every call.
         leaks: Whether to look for reservations that no call holds any more, too. Only a table that was read
             back whole can have them: its changelog of calls forgets by age.
 
@@ -90,6 +109,8 @@ async def rebuild(table: Table, queue: ExpiryQueue, *, leaks: bool) -> tuple[eve
                 if row.reserved_usd_nano:
                     held.append((key, row))
                 continue
+            if seen is not None:
+                seen.add(key)
             queue.track(key, row)
             if leaks and key in queue:
                 held.append((key, row))

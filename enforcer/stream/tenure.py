@@ -23,8 +23,9 @@ from enforcer.errors import EnforcerError, RequestError
 from enforcer.stream.commit import CommitTarget
 from enforcer.stream.inputs import REQUESTS, USAGE, Inputs
 from enforcer.stream.interval import Cut, Interval
+from enforcer.stream.lookahead import LookAhead
 from enforcer.stream.poison import Care, PoisonError
-from enforcer.stream.rows import RowCache
+from enforcer.stream.rows import CallsSeen, RowCache
 from enforcer.stream.slice import Slice
 from enforcer.stream.sweep import Sweep, rebuild
 
@@ -97,7 +98,9 @@ class Tenure:
         self._fast = taken.ledger.fast
         self._claim_offset = taken.claim_offset
         self._condemned = frozenset(condemned)
-        self._rows = RowCache(table, cached_rows_max=services.cached_rows_max())
+        self._seen = CallsSeen()
+        self._rows = RowCache(table, cached_rows_max=services.cached_rows_max(), seen=self._seen)
+        self._ahead = LookAhead(services.engine.foresight, services.policies.table.program)
         self._queue = state.ExpiryQueue()
         self._sweep = Sweep(table, self._rows)
         self._chain = Chain(position.next_sequence, position.chain_head)
@@ -124,7 +127,7 @@ class Tenure:
         """The tenure that begins with what a takeover found. A table with many open calls takes its time."""
         tenure = cls(services, table, taken, partition=partition, condemned=condemned)
         is_cold = taken.restored.cold is not None
-        leaks = await rebuild(table, tenure._queue, leaks=is_cold)
+        leaks = await rebuild(table, tenure._queue, leaks=is_cold, seen=tenure._seen)
         if leaks:
             tenure._mend(leaks)
         if taken.tail_lost:
@@ -359,8 +362,11 @@ class Tenure:
             source = told.decision.source
             self._enter_policy_changes(before=source.policy_offset)
             arrival = arrival._replace(source=source)
-        elif not self.inputs.redoing:
-            self._enter_policy_changes()
+        else:
+            if not self.inputs.redoing:
+                self._enter_policy_changes()
+            ahead = self._ahead.of(record, self.inputs, self.care, now_us=self._now_us)
+            arrival = arrival._replace(ahead=ahead)
         outcome = self._outcome(place, arrival, told)
         trace, to_gateway = _headers(record)
         self._write(outcome, arrival, trace)

@@ -8,7 +8,14 @@ from stream_desk import NOW_MS, call_row, position
 from enforcer import events
 from enforcer.errors import AgentCorruptedError
 from enforcer.store import MemoryTable
-from enforcer.stream.rows import LARGE_ROW_BYTES, RowCache, changelog_of, decode_row, encode_row
+from enforcer.stream.rows import (
+    LARGE_ROW_BYTES,
+    CallsSeen,
+    RowCache,
+    changelog_of,
+    decode_row,
+    encode_row,
+)
 
 BUDGET = "b/acme/p/id/-/total"
 CALL = "c/acme/r1/1"
@@ -223,3 +230,50 @@ def test_a_cache_reads_as_a_dict_does(steps, cached_rows_max):
             model.pop(key, None)
             cache.delete(key)
         assert cache.get(key) == model.get(key)
+
+
+# -- calls that are nowhere ----------------------------------------------------------------------------------------
+
+
+def test_a_new_call_is_not_looked_up():
+    """A table is not asked for a call that was never put; for money, and where nobody knows, it is."""
+    cache, table = cache_of()
+    knowing = RowCache(table, cached_rows_max=100, seen=CallsSeen())
+    assert (knowing.get(CALL), knowing.get(BUDGET)) == (None, None)
+    assert table.reads == [BUDGET.encode()]
+    cache.get(CALL)
+    assert table.reads == [BUDGET.encode(), CALL.encode()]
+
+
+@given(st.lists(st.tuples(st.sampled_from("pcwvei"), st.integers(0, 5))))
+def test_a_call_in_the_table_is_never_taken_for_a_new_one(steps):
+    """Whatever the order of puts, commits, walks of the sweep and evictions: what the table has is found."""
+    table = Counting()
+    cache = RowCache(table, cached_rows_max=2, seen=CallsSeen())
+    known = set()
+    for step, number in steps:
+        key = f"c/acme/r{number}/1"
+        if step == "p":
+            cache.put(key, call_row())
+            known.add(key)
+        elif step == "c":
+            table.write(dict(cache.cut().calls))
+            cache.settle()
+        elif step == "w":
+            cache.walk_begins()
+        elif step == "v":
+            for raw_key, _ in table.scan(b""):
+                cache.walked(raw_key.decode())
+            cache.walk_ends()
+        else:
+            cache.settle()
+        assert {k for k in known if cache.get(k) is None} == set()
+
+
+def test_a_committed_call_is_kept_as_bytes_until_it_is_asked_for():
+    """After a cut a row of a call is its encoding alone, and comes back as it was."""
+    cache, table = cache_of()
+    cache.put(CALL, call_row())
+    table.write(dict(cache.cut().calls))
+    assert cache.get(CALL) == call_row()
+    assert table.reads == []

@@ -8,7 +8,7 @@ from stream_desk import NOW_MS, Shelf, call_row, position
 from enforcer import events, state
 from enforcer.stream import sweep
 from enforcer.stream.rows import RowCache, encode_row
-from enforcer.stream.sweep import Sweep, rebuild
+from enforcer.stream.sweep import WALK_EVERY_US, Sweep, rebuild
 
 NOW_US = NOW_MS * 1000
 MONTH_US = 33 * 86_400 * 1_000_000
@@ -87,12 +87,13 @@ def test_an_ended_call_is_forgotten_by_the_cache():
 
 
 def test_the_cursor_walks_round_the_table():
-    """Each step looks at the next few rows, and after the last it begins anew."""
+    """Each step looks at the next few rows; after the last it rests, and then begins anew."""
     keys = [f"c/acme/r{n}/1" for n in range(5)]
     table = table_of({key: call_row(end_us=NOW_US) for key in keys})
     walk = Sweep(table, RowCache(table, cached_rows_max=100))
-    seen = [[key.decode() for key in walk.step(NOW_US, rows=2)] for _ in range(4)]
-    assert seen == [keys[:2], keys[2:4], keys[4:], keys[:2]]
+    times = [NOW_US, NOW_US, NOW_US, NOW_US + WALK_EVERY_US - 1, NOW_US + WALK_EVERY_US]
+    seen = [[key.decode() for key in walk.step(at_us, rows=2)] for at_us in times]
+    assert seen == [keys[:2], keys[2:4], keys[4:], [], keys[:2]]
 
 
 @given(st.integers(1, 7), st.integers(1, 30))
