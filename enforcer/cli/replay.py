@@ -177,7 +177,9 @@ def _exit_code(answer: dict[str, Any], wanted: list[tuple[str, str]]) -> int:
             if was != now and before in (was, "any") and after in (now, "any"):
                 note(f"{answer['differs'][change]} verdicts change {was} to {now}")
                 return EXIT_CHANGED
-    is_whole = answer["rows"].startswith("folded") and not answer["without_input"]
+    # With facts of another version, or without the beginning, another outcome proves nothing.
+    is_known = not answer["without_input"] and not answer["facts"]["recorded"]
+    is_whole = is_known and answer["rows"].startswith("folded")
     if not answer["candidate"] and not answer["identical"] and is_whole:
         note("the ledger is not what these policies and inputs come to: see first_difference")
         return EXIT_NOT_IDENTICAL
@@ -212,9 +214,12 @@ def _show(answer: dict[str, Any], replayed: Replayed) -> None:
 
 
 def _explain(job: Job, request: str, tenant: str | None, output: ReplayOutput) -> int:
+    from enforcer.cli.eval_trace import as_json  # noqa: PLC0415 — as above
     from enforcer.control.replay.explain import explain  # noqa: PLC0415 — as above
 
     found = explain(job, request, tenant=tenant)
+    for one in found:
+        one["trace"] = as_json(one["trace"])
     if output is not ReplayOutput.TABLE:
         emit(found, OutputFormat.JSONL if output is ReplayOutput.JSONL else OutputFormat.JSON)
         return 0
@@ -225,6 +230,11 @@ def _explain(job: Job, request: str, tenant: str | None, output: ReplayOutput) -
         write(f"  sets: {', '.join(f'{s} {d[:12]}' for s, d in decision['policy_sets'].items())}")
         for reason in (*decision["reasons"], *decision["warnings"]):
             write(f"  {reason['policy']}/{reason['rule']} {reason['code']}: {reason['message']}")
+        for policy in one["trace"]:
+            for rule in policy["rules"]:
+                if rule["status"] == "matched":
+                    text = (rule["condition"] or {}).get("text", "always")
+                    write(f"  rule {policy['policy']}/{rule['rule']} {rule['verdict']}: {text}")
         for row in one["rows"]:
             write(f"  row {row['key']}")
             write(f"    before {_brief(row['before'])}")

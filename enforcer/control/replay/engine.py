@@ -14,17 +14,27 @@ if TYPE_CHECKING:
 
 
 class ReplayEngine(Engine):
-    """An engine whose facts can be given. *recorded* holds for the next request; None: they are computed."""
+    """An engine whose facts can be given: those that ``recorded``, a decision of the ledger, tells."""
 
-    __slots__ = ("recorded",)
+    __slots__ = ("_came", "_recorded")
 
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(config)
-        self.recorded: events.Facts | None = None
+        self._recorded: events.Decision | None = None
+        self._came = False
+
+    def record(self, told: events.Decision | None) -> None:
+        """Take the facts of the next request from *told*; None: compute them."""
+        self._recorded, self._came = told, False
 
     def _facts(self, program: TenantProgram, request: events.Request, now_us: int) -> Any:
         facts = super()._facts(program, request, now_us)
-        return facts if self.recorded is None else RecordedFacts(facts, self.recorded)
+        told = self._recorded
+        if told is None:
+            return facts
+        # The first is the request as it came, every later one an edited one.
+        edited, self._came = self._came, True
+        return RecordedFacts(facts, told.facts, is_sent=edited or not told.edits, is_edited=edited)
 
 
 class RecordedFacts:
@@ -32,12 +42,22 @@ class RecordedFacts:
     Facts as a decision tells them; those that it does not tell are computed.
 
     A decision tells the tokens and the cost of the request as it was sent, edits applied, and all else of the
-    request as it came.
+    request as it came. So the cost of a request that was edited afterwards is that of its own maximum of output, at
+    the recorded tokens; and what was found in an edited one is computed.
     """
 
-    def __init__(self, computed: detect.RequestFacts, recorded: events.Facts) -> None:
+    def __init__(
+        self,
+        computed: detect.RequestFacts,
+        recorded: events.Facts,
+        *,
+        is_sent: bool = True,
+        is_edited: bool = False,
+    ) -> None:
         self._computed = computed
         self._recorded = recorded
+        self._is_sent = is_sent
+        self._is_edited = is_edited
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._computed, name)
@@ -60,8 +80,15 @@ class RecordedFacts:
     @property
     def estimated_cost_usd_nano(self) -> int | None:
         """The estimate, as recorded."""
-        known = self._recorded.estimated_cost_usd_nano
-        return self._computed.estimated_cost_usd_nano if known is None else known
+        known, rates = self._recorded.estimated_cost_usd_nano, self._computed.rates
+        if known is None or rates is None:
+            # Where no price is known a decision tells the tenant's ceiling, which is no fact.
+            return self._computed.estimated_cost_usd_nano
+        if self._is_sent:
+            return known
+        return rates.cost_usd_nano(
+            input_tokens=self.input_tokens, output_tokens=self._computed.max_output_tokens
+        )
 
     @property
     def estimated_cost_usd(self) -> float | None:
@@ -72,7 +99,8 @@ class RecordedFacts:
     @property
     def pii_counts(self) -> dict[str, int]:
         """Personal data by kind, as recorded."""
-        return dict(self._recorded.pii) or self._computed.pii_counts
+        known = {} if self._is_edited else dict(self._recorded.pii)
+        return known or self._computed.pii_counts
 
     @property
     def pii_types(self) -> list[str]:
@@ -87,7 +115,8 @@ class RecordedFacts:
     @property
     def secrets_counts(self) -> dict[str, int]:
         """Secrets by kind, as recorded."""
-        return dict(self._recorded.secrets) or self._computed.secrets_counts
+        known = {} if self._is_edited else dict(self._recorded.secrets)
+        return known or self._computed.secrets_counts
 
     @property
     def secrets_types(self) -> list[str]:
@@ -102,7 +131,7 @@ class RecordedFacts:
     @property
     def injection_score(self) -> float:
         """The score, as recorded."""
-        known = self._recorded.injection
+        known = None if self._is_edited else self._recorded.injection
         return self._computed.injection_score if known is None else known
 
     def counted(self) -> events.Facts:

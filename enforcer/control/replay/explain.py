@@ -10,6 +10,7 @@ from enforcer import events, state
 from enforcer.control.replay.fold import groups
 from enforcer.control.replay.running import fold_of, history_of, opened
 from enforcer.errors import NotFoundError
+from enforcer.policy.tracing import trace_policies
 
 if TYPE_CHECKING:
     from enforcer.control.replay.fold import Link
@@ -47,7 +48,8 @@ def explain(job: Job, request_id: str, *, tenant: str | None = None) -> list[dic
     Every decision of the ledger for *request_id* (one an attempt and account), decided again.
 
     Returns: For each: the decision, whether the replay makes the same, the rows it read before and after, the sets
-    it was decided under, and the ledger's entries of its call.
+    it was decided under, the ledger's entries of its call, and the trace: what each rule looked at, as
+    ``PolicyTrace`` objects; empty where it was denied before any rule was.
     Raises: NotFoundError; IntegrityError, UnavailableError.
     """
     recording = opened(job)
@@ -100,11 +102,18 @@ def _explained(
             fold.take(group)
         else:
             same = fold.findings.identical
+            told = events.read_decision(own.entry.payload)
+            assert isinstance(told, events.Decision)
+            watched = fold.traced(told)
             rows.trace, rows.before = True, {}
             fold.take(group)
             rows.trace = False
-            one = _decision(own, rows, partition)
+            one = _decision(own, told, rows, partition)
             one["reproduced"] = fold.findings.identical > same
+            one["trace"] = []
+            asked = watched[0].asked if watched is not None else None
+            if watched is not None and asked is not None:
+                one["trace"] = trace_policies(watched[1], asked, watched[0].indexed)
             one["ledger"] = []
             found.append(one)
             calls[one.pop("call")] = one
@@ -112,10 +121,10 @@ def _explained(
     return found
 
 
-def _decision(link: Link, rows: TracedRows, partition: int) -> dict[str, Any]:
+def _decision(
+    link: Link, told: events.Decision, rows: TracedRows, partition: int
+) -> dict[str, Any]:
     entry = link.entry
-    told = events.read_decision(entry.payload)
-    assert isinstance(told, events.Decision)
     return {
         "request_id": told.request_id,
         "partition": partition,

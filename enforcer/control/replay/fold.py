@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from enforcer.control.replay.policies import Candidate, History
     from enforcer.control.replay.recording import Recorded, Recording
     from enforcer.engine import Entry, Outcome
+    from enforcer.policy.tracing import TracedPolicy, TracedProgram
 
 OWN_KINDS: Final = frozenset({"policy_change", "exception_use"})
 LEAKED: Final = "leaked"
@@ -130,6 +131,13 @@ class Fold:
     def _open(self) -> None:
         self._requests = _Input(self._recording.records("requests", self._partition))
         self._usage = _Input(self._recording.records("usage", self._partition))
+
+    def traced(
+        self, told: events.Decision
+    ) -> tuple[TracedProgram, tuple[TracedPolicy, ...]] | None:
+        """The program that is about to decide *told* again, made to remember what it is asked."""
+        self._recorded.adopt(told.policy_sets)
+        return self._recorded.traced(told.tenant)
 
     def run(self) -> Findings:
         """Read the ledger to its end. Raises: IntegrityError where it cannot be decided again; UnavailableError."""
@@ -279,9 +287,9 @@ class Fold:
         else:
             arrival = arrival._replace(is_stale="policy_stale" in codes)
             is_other = told.data_digest != detect.DATA_DIGEST
-            self._engine.recorded = told.facts if is_other else None
+            self._engine.record(told if is_other else None)
             outcome = self._engine.request(self._program, arrival, self.rows, self._queue)
-            self._engine.recorded = None
+            self._engine.record(None)
             self.findings.recorded_facts += is_other
             self._as_recorded(outcome, told)
         self.findings.recharged(outcome.entries)

@@ -14,6 +14,7 @@ import orjson
 
 from enforcer import events, policy
 from enforcer.errors import EnforcerError, IntegrityError
+from enforcer.policy.tracing import TracedPolicy, TracedProgram, traced_policies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -154,6 +155,27 @@ class Sets:
             self._programs.clear()
         self._programs[tenant] = (state, program)
         return program
+
+    def traced(self, tenant: str) -> tuple[TracedProgram, tuple[TracedPolicy, ...]] | None:
+        """
+        Put in the place of *tenant*'s program one that remembers what it was asked, until a set changes.
+
+        Returns: It, and its policies as they are traced; None where a set is invalid, and nothing is evaluated.
+        """
+        if any(self._is_invalid(scope) for scope in (GLOBAL, tenant, policy.STOPS)):
+            return None
+        scopes = (GLOBAL, tenant, policy.STOPS)
+        everyone, own, stops = (self._scope(scope) for scope in scopes)
+        program = TracedProgram(everyone, own, tenant, stops=stops)
+        self.program(tenant)
+        self._programs[tenant] = (self._programs[tenant][0], program)
+        documents = [
+            document
+            for scope in (GLOBAL, tenant)
+            if (digest := self._now.get(scope))
+            for document in self._history.documents(scope, digest)
+        ]
+        return program, traced_policies(documents, tenant)
 
     def _is_invalid(self, scope: str) -> bool:
         # A candidate that checks mends its scope.

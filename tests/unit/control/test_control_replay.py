@@ -32,7 +32,7 @@ def spec(body, name="p"):
     )
 
 
-DAY = spec("budgets: [{id: b, per: day, limit_usd: 0.0004}]")
+DAY = spec("rules: [{id: w, then: allow}], budgets: [{id: b, per: day, limit_usd: 0.0004}]")
 WIDE = spec("budgets: [{id: b, per: day, limit_usd: 100}]")
 NOBODY = spec("rules: [{id: a, then: deny, code: NO-1}]", name="nobody")
 
@@ -318,6 +318,7 @@ def test_a_recording_is_the_same_from_a_file(tmp_path, capsys):
     (one,) = explain(Job(file=file), "r1")
     assert one["reproduced"]
     assert [e["kind"] for e in one["ledger"]] == ["settlement"]
+    assert [each.policy for each in one["trace"]] == ["p"]
     budget = next(row for row in one["rows"] if row["key"].startswith("b/"))
     assert budget["before"] is None
     assert budget["after"]["reserved_usd"] > 0
