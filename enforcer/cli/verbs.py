@@ -132,6 +132,13 @@ VERBS: tuple[Verb, ...] = (
         ("enforcer audit verify",),
     ),
     Verb(
+        "doctor",
+        "enforcer.cli.doctor:doctor",
+        INSPECT,
+        "Say whether an installation is ready, each line with its fix.",
+        ("enforcer doctor", "enforcer doctor --output json"),
+    ),
+    Verb(
         "replay",
         "enforcer.cli.replay:replay",
         INSPECT,
