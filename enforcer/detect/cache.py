@@ -13,6 +13,7 @@ never text. SHA-256 rather than BLAKE2 because processors compute it: 2 against 
 
 from __future__ import annotations
 
+from array import array
 from collections import OrderedDict
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
@@ -100,6 +101,7 @@ class FactCache:
     def of_conversation(self, messages: Sequence[Message]) -> Conversation:
         """The longest known beginning of some messages, at most two short of all of them."""
         bodies, shapes = _serialised(messages)
+        lengths = array("Q", map(len, bodies))
         total = len(messages)
         hasher = self._hasher.copy()
         known, before, digest, at = 0, None, b"", 0
@@ -108,6 +110,7 @@ class FactCache:
             at = length
             ended = hasher.copy()
             ended.update(";".join(shapes[:length]).encode())
+            ended.update(lengths[:length].tobytes())
             digest = ended.digest()
             found = self._get(digest)
             if found is not None:
@@ -136,28 +139,42 @@ class FactCache:
 
 def _serialised(messages: Sequence[Message]) -> tuple[list[str], list[str]]:
     """
-    The text of each message, and its shape: the lengths that say where its strings end.
+    The text of each message, and its shape: what says where its strings end, beside the text's length.
 
-    Bodies and shapes together name the messages one to one, so that no two conversations that
-    count differently share a digest. Media count apart and are left out.
+    Bodies, their lengths and shapes together name the messages one to one, so that no two
+    conversations that count differently share a digest. Media count apart and are left out.
     """
     bodies: list[str] = []
     shapes: list[str] = []
     for message in messages:
         content = message.content
+        role = message.role
+        # The common message, kept free of calls: this runs for every message of every event.
         if (
-            type(content) is str
+            content.__class__ is str
             and message.name is None
             and message.origin is None
             and not message.tool_calls
+            and role in _PLAIN_ROLES
         ):
-            bodies.append(message.role + content)
-            shapes.append(f"{len(message.role)},{len(content)}")
-            continue
-        pieces = [message.role, message.name or "", message.origin or ""]
-        pieces += [content] if isinstance(content, str) else [part.text or "" for part in content]
-        calls = [piece for call in message.tool_calls for piece in (call.name, call.arguments)]
-        bodies.append("".join(pieces + calls))
-        lengths = ",".join([str(len(piece)) for piece in pieces])
-        shapes.append(f"{lengths}:{','.join([str(len(piece)) for piece in calls])}")
+            bodies.append(content)
+            shapes.append(role)
+        else:
+            body, shape = _any_message(message)
+            bodies.append(body)
+            shapes.append(shape)
     return bodies, shapes
+
+
+# None of these can be read as a shape in numbers.
+_PLAIN_ROLES = frozenset({"user", "assistant", "system", "developer", "tool"})
+
+
+def _any_message(message: Message) -> tuple[str, str]:
+    content = message.content
+    pieces = [message.role, message.name or "", message.origin or ""]
+    pieces += [content] if isinstance(content, str) else [part.text or "" for part in content]
+    calls = [piece for call in message.tool_calls for piece in (call.name, call.arguments)]
+    lengths = ",".join([str(len(piece)) for piece in pieces])
+    shape = f"{lengths}:{','.join([str(len(piece)) for piece in calls])}"
+    return "".join(pieces + calls), shape
