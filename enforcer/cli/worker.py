@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import os
 import signal
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +18,7 @@ from enforcer.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
     from enforcer.broker import BrokerConfig
+    from enforcer.detect import Models
     from enforcer.stream.config import WorkerConfig
     from enforcer.stream.worker import Worker
 
@@ -88,6 +90,26 @@ def worker(
             dir_okay=False,
         ),
     ] = None,
+    entities: Annotated[
+        str | None,
+        typer.Option(
+            "--entities",
+            metavar="MODULE:FUNCTION",
+            help="A recogniser of entities (Presidio, any NER): text to (kind, start, end, confidence).",
+        ),
+    ] = None,
+    classifier: Annotated[
+        str | None,
+        typer.Option(
+            "--injection-classifier",
+            metavar="MODULE:FUNCTION",
+            help="A classifier of injections: text to a probability; see docs/detectors.md for ONNX.",
+        ),
+    ] = None,
+    model_deadline_ms: Annotated[
+        int,
+        typer.Option("--model-deadline-ms", min=1, max=60_000, help="How long either may take."),
+    ] = 200,
     log_level: Annotated[
         str, typer.Option("--log-level", help="debug, info, warning or error.")
     ] = "info",
@@ -133,7 +155,13 @@ def worker(
         import uvloop  # noqa: PLC0415 — a worker's loop
 
         uvloop.run(
-            serve(config, broker_config, metrics_host=metrics_host, metrics_port=metrics_port)
+            serve(
+                config,
+                broker_config,
+                metrics_host=metrics_host,
+                metrics_port=metrics_port,
+                models=models_of(entities, classifier, deadline_ms=model_deadline_ms),
+            )
         )
     finally:
         identity.release()
@@ -145,6 +173,7 @@ async def serve(
     *,
     metrics_host: str = "127.0.0.1",
     metrics_port: int | None = None,
+    models: Models | None = None,
 ) -> None:
     """Run one worker in this event loop until SIGTERM or SIGINT."""
     from enforcer import detect  # noqa: PLC0415 — vocabularies take their time
@@ -159,6 +188,7 @@ async def serve(
         EngineConfig(
             pseudonym_key=config.pseudonym_key,
             redaction_key=config.redaction_key,
+            models=models or detect.Models(),
             fact_cache=detect.FactCache(os.urandom(_FACT_CACHE_KEY_BYTES)),
             timed=metrics.detected,
         )
@@ -208,6 +238,35 @@ def _stopped_by_signals(running: Worker):  # type: ignore[no-untyped-def]  # noq
     finally:
         for number in signals:
             loop.remove_signal_handler(number)
+
+
+def models_of(entities: str | None, classifier: str | None, *, deadline_ms: int) -> Models:
+    """The models that options name, each bounded in time. Raises ConfigError."""
+    from enforcer import detect  # noqa: PLC0415 — as above
+
+    if entities is None and classifier is None:
+        return detect.Models()
+    from enforcer.models import Guarded  # noqa: PLC0415 — only who uses models needs it
+
+    def guarded(name: str, path: str | None) -> Any:
+        work = None if path is None else _function(path)
+        return None if work is None else Guarded(name, work, deadline_ms=deadline_ms)
+
+    return detect.Models(guarded("entities", entities), guarded("classifier", classifier))
+
+
+def _function(path: str) -> Any:
+    module, _, name = path.partition(":")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"`{path}` cannot be imported: {error}",
+            help="write MODULE:FUNCTION, of an installed module",
+        ) from error
+    if not callable(found):
+        raise ConfigError(f"`{path}` is no function", help="write MODULE:FUNCTION")
+    return found
 
 
 def checked_key(key: bytes) -> bytes:

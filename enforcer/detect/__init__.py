@@ -12,6 +12,7 @@ from enforcer.detect.cache import FactCache
 from enforcer.detect.digest import DATA_DIGEST
 from enforcer.detect.errors import DetectError
 from enforcer.detect.facts import RequestFacts, Timed
+from enforcer.detect.models import Models
 from enforcer.detect.pseudonyms import Pseudonyms, conversation_name
 from enforcer.detect.redaction import (
     RedactionKeys,
@@ -31,6 +32,7 @@ __all__ = [
     "DATA_DIGEST",
     "DetectError",
     "FactCache",
+    "Models",
     "NormalUsage",
     "Pseudonyms",
     "RedactionKeys",

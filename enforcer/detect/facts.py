@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from enforcer.detect import chat, injection, pii, pricing, secrets
+from enforcer.detect.models import NO_MODELS, Models
 from enforcer.detect.scanning import CONFIDENCE_DEFAULT
 from enforcer.detect.text import message_texts, prompt, text_parts
 from enforcer.detect.tokens import (
@@ -50,6 +51,7 @@ class RequestFacts:
         assumed_output_tokens: Output of a call that names no maximum (the tenant's setting).
         cache: Counts of messages seen before; None computes everything.
         kinds: Kinds of personal data to look for.
+        models: Of others, asked beside the detectors.
         timed: Called with each computation over the texts, so that its time can be told.
 
     A fact that cannot be known raises ``DetectError`` at each access; rules reading it err.
@@ -63,6 +65,7 @@ class RequestFacts:
         "_foreseen_pii",
         "_injection",
         "_kinds",
+        "_models",
         "_parts",
         "_pii",
         "_pii_at",
@@ -85,6 +88,7 @@ class RequestFacts:
         cache: FactCache | None = None,
         kinds: frozenset[str] = pii.DEFAULT,
         timed: Timed | None = None,
+        models: Models = NO_MODELS,
     ) -> None:
         self._request = request
         self._timed = timed
@@ -93,6 +97,7 @@ class RequestFacts:
         # One message is a prompt that never came before: hashing it would only cost.
         self._cache = cache if len(request.llm.messages) > 1 else None
         self._kinds = kinds
+        self._models = models
         self._prompt: str | None = None
         self._tokens: TokenCount | None = None
         self._pii: dict[str, int] | None = None
@@ -364,7 +369,7 @@ class RequestFacts:
             found = None if known is None else known.injection.get(origin)
             if found is None:
                 judgement = injection.judge(text, origin)
-                found = (judgement.score, judgement.signals)
+                found = self._models.judged(text, judgement.score, judgement.signals)
                 if known is not None:
                     known.injection[origin] = found
             score = max(score, found[0])
@@ -404,11 +409,16 @@ class RequestFacts:
     def _pii_of(self, text: str) -> dict[str, int]:
         known = self._known_text(text)
         if known is None:
-            return pii.counts(text, self._kinds)
+            return self._counted_pii(text)
         counts = known.pii.get(self._kinds)
         if counts is None:
-            counts = known.pii[self._kinds] = pii.counts(text, self._kinds)
+            counts = known.pii[self._kinds] = self._counted_pii(text)
         return counts
+
+    def _counted_pii(self, text: str) -> dict[str, int]:
+        if self._models.entities is None:
+            return pii.counts(text, self._kinds)
+        return self._models.counted(text, self._kinds)
 
 
 def _secrets_of(text: str) -> dict[str, int]:

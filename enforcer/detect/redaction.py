@@ -109,15 +109,20 @@ def redact_by(
     at: float = pii.CONFIDENCE_DEFAULT,
     scan_bytes_max: int = pii.SCAN_BYTES_MAX,
     keys: RedactionKeys = NO_KEYS,
+    also: Sequence[tuple[int, int, str]] = (),
 ) -> list[Splice]:
-    """As ``redact``, each kind in its own style; where kinds overlap, the stricter style stands."""
+    """
+    As ``redact``, each kind in its own style; where kinds overlap, the stricter style stands.
+
+    *also* are (start, end, kind) that somebody else found, of the asked kinds.
+    """
     asked = frozenset(styles)
     findings = combined.scan(text, asked, at=at, scan_bytes_max=scan_bytes_max)
     if findings.truncated:
         return _whole(text, min(findings.truncated), styles)
-    if not findings:
+    if not findings and not also:
         return []
-    ranges = [(f.start, f.end, f.kind) for f in findings]
+    ranges = [*[(f.start, f.end, f.kind) for f in findings], *also]
     for _ in range(_ROUNDS_MAX):
         splices = _merged(text, ranges, styles, keys)
         left = apply_splices(text, splices)
@@ -128,7 +133,7 @@ def redact_by(
         if not again:
             return splices
         ranges += [(*_original_range(f.start, f.end, splices), f.kind) for f in again]
-    return _whole(text, findings[0].kind, styles)
+    return _whole(text, min(styles), styles)
 
 
 def apply_splices(text: str, splices: Sequence[Splice]) -> str:

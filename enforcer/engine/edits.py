@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import orjson
 
 from enforcer import detect, events
+from enforcer.detect.models import NO_MODELS
 from enforcer.detect.redaction import NO_KEYS, STRICTNESS
 from enforcer.errors import RequestError
 from enforcer.events.edits import apply_edits
@@ -74,11 +75,13 @@ class Redaction(NamedTuple):
 
     Attributes:
         kinds: What an edit means that names no kinds.
+        models: Whose entities are redacted as well.
         key: For the styles ``hash`` and ``pseudonym``, the same on every worker; None: they deny.
     """
 
     kinds: frozenset[str] = detect.pii.DEFAULT
     key: bytes | None = None
+    models: detect.Models = NO_MODELS
 
 
 class _Step(NamedTuple):
@@ -327,7 +330,9 @@ def _redact(merged: Merged, specs: list[tuple[int, EditSpec]], redaction: Redact
         if not styles:
             continue
         try:
-            found = detect.redact_by(text, styles, keys=keys)
+            also = redaction.models.found(text, frozenset(styles))
+            entities = [(start, end, kind) for kind, start, end, _ in also]
+            found = detect.redact_by(text, styles, keys=keys, also=entities)
         except RequestError as error:
             raise EditFailedError(error, min(asking)) from error
         if not found:
@@ -336,7 +341,7 @@ def _redact(merged: Merged, specs: list[tuple[int, EditSpec]], redaction: Redact
         splices.extend(
             events.Edit("splice", where, None, s.start, s.end, s.text, digest) for s in found
         )
-        merged.rules |= _finders(text, asking)
+        merged.rules |= _finders(text, asking, redaction.models)
         merged.paths.append(where)
     if splices:
         merged.sent = apply_edits(merged.sent, splices)
@@ -365,11 +370,15 @@ def _asked(
     return styles, asking
 
 
-def _finders(text: str, asking: dict[int, set[str]]) -> set[int]:
+def _finders(text: str, asking: dict[int, set[str]], models: detect.Models) -> set[int]:
     """Which of the rules that ask for the redaction of a text find something of their own kinds in it."""
     if len(asking) == 1:
         return set(asking)
-    return {i for i, kinds in asking.items() if detect.combined.has_any(text, frozenset(kinds))}
+    return {
+        index
+        for index, kinds in asking.items()
+        if detect.combined.has_any(text, frozenset(kinds)) or models.found(text, frozenset(kinds))
+    }
 
 
 def _covers(path: Path, where: str) -> bool:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from enforcer import detect, events, state
+from enforcer.detect.models import NO_MODELS
 from enforcer.engine import limits
 from enforcer.engine.ahead import Ahead, Foresight
 from enforcer.engine.denials import DenialError, deny
@@ -58,6 +59,8 @@ class EngineConfig:
     fact_cache: detect.FactCache | None = None
     redaction_key: bytes | None = None
     """Of the styles ``hash`` and ``pseudonym``, 16 bytes at least, the same on every worker; without it they deny."""
+    models: detect.Models = NO_MODELS
+    """Of others, asked beside the detectors; the same on every worker."""
     timed: detect.Timed | None = None
     """Takes the time of each computation over texts; the engine has no clock."""
 
@@ -65,12 +68,13 @@ class EngineConfig:
 class Engine:
     """Decides, redoes and settles. Keeps nothing between records but what saves time: no decision depends on it."""
 
-    __slots__ = ("_cache", "_key", "_redaction_key", "_timed", "foresight")
+    __slots__ = ("_cache", "_key", "_models", "_redaction_key", "_timed", "foresight")
 
     def __init__(self, config: EngineConfig | None = None) -> None:
         config = config or EngineConfig()
         self._key = config.pseudonym_key
         self._redaction_key = config.redaction_key
+        self._models = config.models
         self._cache = config.fact_cache
         self._timed = config.timed
         self.foresight = Foresight(self._facts, config.timed)
@@ -248,7 +252,7 @@ class Engine:
                 completed = completed_by(program.settings, request)
             except RequestError as error:
                 failure = DenialError(error.code, error.message)
-        redaction = Redaction(program.default_kinds, self._redaction_key)
+        redaction = Redaction(program.default_kinds, self._redaction_key, self._models)
         facts = None if ahead is None else ahead.facts_under(program, now_us)
         asked = Asked(request, completed, facts or facts_of(completed), facts_of, redaction)
         return asked, failure
@@ -327,6 +331,7 @@ class Engine:
             cache=self._cache,
             kinds=program.pii_kinds,
             timed=self._timed,
+            models=self._models,
         )
 
     # -- concluding ---------------------------------------------------------------------------------------------
