@@ -60,7 +60,6 @@ class EngineConfig:
     redaction_key: bytes | None = None
     """Of the styles ``hash`` and ``pseudonym``, 16 bytes at least, the same on every worker; without it they deny."""
     models: detect.Models = NO_MODELS
-    """Of others, asked beside the detectors; the same on every worker."""
     timed: detect.Timed | None = None
     """Takes the time of each computation over texts; the engine has no clock."""
 
