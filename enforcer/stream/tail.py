@@ -22,6 +22,13 @@ class Told:
     decision: events.Decision
     value: bytes
 
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the request was denied unread. Redone it is not read either, and its dead letter is written."""
+        codes = [reason.code for reason in self.decision.reasons[:1]]
+        is_opened = any(effect.kind == "open" for effect in self.decision.effects)
+        return codes == ["internal_error"] and not is_opened
+
 
 def read_tail(records: Iterable[Record], *, request_offset: int) -> dict[int, Told]:
     """

@@ -378,7 +378,7 @@ class Tenure:
     def _outcome(self, place: Place, arrival: Arrival, told: Told | None) -> Outcome:
         services, rows, queue = self._services, self._rows, self._queue
         engine, program = services.engine, services.policies.table.program
-        if told is not None and place in self._condemned:
+        if told is not None and place in self._condemned and not told.is_refusal:
             # It raised while it was redone. What was told stands, though its effects cannot be found again.
             self._log.error("record_refused", topic=place[0], offset=place[1])
             entry = Entry("decision", told.decision.account, told.value)

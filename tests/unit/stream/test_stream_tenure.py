@@ -507,6 +507,22 @@ async def test_a_told_verdict_whose_redoing_raises_stands(office):
     assert len(office.broker.told()) == 1
 
 
+async def test_a_refusal_that_was_told_and_not_committed_keeps_its_dead_letter(office):
+    """A commit failed after a condemned record was refused: the verdict comes back from the tail, the letter with it."""
+    office.broker.ask("r1")
+    run(await begun(office, condemned={("requests", 0)}), office)
+    (verdict,) = office.broker.told()
+    log = office.broker.log("decisions")
+    told = read_tail(log.read(0, log.end), request_offset=0)
+    tenure = await begun(office, told=told, condemned={("requests", 0)})
+    run(tenure, office)
+    assert [e.payload for e in entries(tenure)] == [told[0].value]
+    assert [events.decode_dead_letter(each[1]).code for each in tenure.interval.dead_letters] == [
+        "internal_error"
+    ]
+    assert office.broker.told() == [verdict]
+
+
 async def test_from_the_fourth_start_each_record_is_tried_by_itself(office):
     """The head is named in a commit first, then taken alone; then the next one is named."""
     office.broker.ask("r1")
