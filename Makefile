@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev check test ci demo up bench simulate kill docs lock clean
+.PHONY: help setup setup-dev check test ci demo up bench simulate chaos docs lock clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -56,8 +56,8 @@ FIRST ?= 1
 simulate: $(VENV)/.dev         ## SEEDS=100 FIRST=1: the data plane under faults, a seed a run, deterministic
 	@$(BIN)/python tests/simulation/simulate.py --seeds $(SEEDS) --first $(FIRST) $(MORE)
 
-kill: $(VENV)/.dev             ## 150,000 requests under 20 faults, checked; one JSON line
-	@$(BIN)/python tests/chaos/kill_run.py --requests 150000 --faults 20
+chaos: $(VENV)/.dev            ## minutes of kills, zombies, full disks on a real broker of its own; one JSON line
+	@$(BIN)/python tests/chaos/chaos_run.py $(MORE)
 
 docs: $(VENV)/.dev             ## regenerate what is generated, and check links
 	$(BIN)/python -m pytest -q tests/tidy -p no:cacheprovider -k docs

@@ -33,8 +33,7 @@ from enforcer.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from enforcer.broker import KafkaBroker
-    from enforcer.broker.ports import Record
+    from enforcer.broker.ports import Broker, Record
 
 LIMITS_NANO = {"account": ACCOUNT_LIMIT_USD * 10**9, "project": PROJECT_LIMIT_USD * 10**9}
 
@@ -79,7 +78,7 @@ class Topics:
     """As far as compaction has left them."""
 
 
-async def read_topics(broker: KafkaBroker, prefix: str) -> Topics:
+async def read_topics(broker: Broker, prefix: str) -> Topics:
     """Read everything; verdicts uncommitted, as a gateway does, all else committed."""
     history = await read(broker, prefix, "policy-history")
     return Topics(
@@ -119,6 +118,28 @@ def check(
     if found.internal_errors != poison:
         found.problem("internal_error", found.internal_errors)
     return found
+
+
+def in_flight(topics: Topics, at_ms: int) -> int:
+    """How many requests had been asked at *at_ms* (the broker's clock) and were not in the ledger yet."""
+    asked = {
+        (partition, record.offset)
+        for partition, records in topics.requests.items()
+        for record in records
+        if record.timestamp <= at_ms
+    }
+    for partition, records in topics.audit.items():
+        for record in records:
+            entry = events.decode_audit(record.value or b"")
+            if entry.kind == "decision" and record.timestamp <= at_ms:
+                asked.discard((partition, entry.source.offset))
+    # Input without a decision of its own (a repeat, what nobody can read) is in no entry: one that is decided counts.
+    decided = {
+        (partition, events.decode_audit(r.value or b"").source.offset)
+        for partition, records in topics.audit.items()
+        for r in records
+    }
+    return len(asked & decided)
 
 
 def _check_chain(topics: Topics, found: Findings) -> None:

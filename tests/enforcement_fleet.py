@@ -25,10 +25,13 @@ class Fleet:
     exits: list[tuple[str, int]] = field(default_factory=list)
     held: set[str] = field(default_factory=set)
     """Those that are not to be started again yet."""
+    more: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Options of the next start of each, and of that one alone."""
 
     def start(self, name: str) -> None:
         """Start the worker *name* on its own state directory."""
-        options = {**self.options, "name": name, "state_dir": str(self.directory / name)}
+        own = {"name": name, "state_dir": str(self.directory / name)}
+        options = {**self.options, **own, **self.more.pop(name, {})}
         self.ready_file(name).unlink(missing_ok=True)
         command = [sys.executable, str(WORKER), json.dumps(options)]
         with (self.directory / f"{name}.log").open("ab") as log:
@@ -48,6 +51,20 @@ class Fleet:
                     self.start(name)
             await asyncio.sleep(0.05)
 
+    def running(self) -> list[str]:
+        """Those whose process runs."""
+        return [name for name, process in self.processes.items() if process.poll() is None]
+
+    def restores_ms(self) -> list[int]:
+        """How long each takeover took, as the workers' logs say."""
+        found: list[int] = []
+        for log in sorted(self.directory.glob("*.log")):
+            for line in log.read_text(errors="replace").splitlines():
+                if '"agent_ready"' in line:
+                    with contextlib.suppress(ValueError, KeyError):
+                        found.append(int(json.loads(line)["took_ms"]))
+        return found
+
     async def until_ready(self, *names: str) -> None:
         """Return when all of these own partitions and decide them."""
         async with asyncio.timeout(60):
@@ -61,8 +78,8 @@ class Fleet:
 
     async def end(self) -> list[int]:
         """Stop all by SIGTERM; the codes with which they ended."""
-        for process in self.processes.values():
-            process.send_signal(signal.SIGTERM)
+        for name in self.running():
+            self.signal(name, signal.SIGTERM)
         codes = []
         for process in self.processes.values():
             try:

@@ -150,6 +150,11 @@ def main() -> None:
 
     options = json.loads(sys.argv[1])
     setup_logging(options.get("log_level", "warning"))
+    if options.get("die_at"):
+        from enforcement_points import die_at
+
+        point, when, countdown = options["die_at"]
+        die_at(point, when, countdown, Path(options["state_dir"]))
     if options.get("without"):
         from enforcement_sabotage import sabotage
 

@@ -14,10 +14,9 @@ from enforcer.control import policies
 from enforcer.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from enforcer.broker import KafkaBroker
-    from enforcer.broker.ports import Partition, Record
+    from enforcer.broker.ports import Broker, Partition, Record
 
 TENANT = "acme"
 TEAMS = 240
@@ -77,12 +76,12 @@ def word(version: int) -> str:
     return f"word{version % WORDS}."
 
 
-async def make_topics(broker: KafkaBroker, prefix: str, partitions: int) -> None:
+async def make_topics(broker: Broker, prefix: str, partitions: int) -> None:
     """All topics, as the product makes them."""
     await topics.apply(broker, topics.load_specs(), prefix=prefix, partitions=partitions)
 
 
-async def apply_policies(broker: KafkaBroker, prefix: str, version: int) -> str:
+async def apply_policies(broker: Broker, prefix: str, version: int) -> str:
     """Put revision *version* in force; the digest of everybody's set."""
     words = _WORDS.format(word=word(version), version=version, capped=CAPPED, cap=CAP)
     texts = {"tenant.yaml": _TENANT, "limits.yaml": _LIMITS, "words.yaml": words}
@@ -212,46 +211,94 @@ class Traffic:
         return send
 
 
+class _Sender:
+    """Sends until it is acknowledged: what a broker that goes away may not have taken is sent again."""
+
+    def __init__(self, broker: Broker, topics: list[str]) -> None:
+        self._broker, self._topics = broker, topics
+        self._producer: Any = None
+        self._pending: list[tuple[Any, Partition, list[Any]]] = []
+
+    async def open(self) -> None:
+        """Another producer, and everything that is not acknowledged once more."""
+        if self._producer is not None:
+            await self._producer.close()
+        async with asyncio.timeout(60):
+            while True:
+                try:
+                    self._producer = await self._broker.open_producer()
+                    await self._producer.prepare(self._topics)
+                    break
+                except UnavailableError:
+                    await asyncio.sleep(0.2)
+        pending, self._pending = self._pending, []
+        for _, place, records in pending:
+            self.send(place, records)
+
+    def send(self, place: Partition, records: list[Any]) -> None:
+        """Enqueue *records*."""
+        try:
+            ack = self._producer.send(*place, records)
+        except UnavailableError:
+            ack = None
+        self._pending.append((ack, place, records))
+
+    async def settle(self) -> None:
+        """Forget what was acknowledged; begin anew if anything failed."""
+        self._pending = [each for each in self._pending if each[0] is None or not _is_done(each[0])]
+        if any(ack is None or ack.done() for ack, _, _ in self._pending):
+            await self.open()
+
+    async def finish(self) -> None:
+        """Return when all is acknowledged."""
+        async with asyncio.timeout(90):
+            while self._pending:
+                await self.settle()
+                await asyncio.sleep(0.02)
+        await self._producer.close()
+
+
+def _is_done(ack: Any) -> bool:
+    return bool(ack.done()) and not ack.cancelled() and ack.exception() is None
+
+
 async def send_all(
-    broker: KafkaBroker,
+    broker: Broker,
     prefix: str,
-    traffic: Traffic,
+    traffic: Iterable[Send],
     *,
     partitions: int,
     per_second: float,
 ) -> None:
     """Send everything at a pace, in order."""
-    producer = await broker.open_producer()
+    sender = _Sender(broker, [f"{prefix}.requests", f"{prefix}.usage"])
+    await sender.open()
     loop = asyncio.get_running_loop()
-    begun_s, count = loop.time(), 0
+    begun_s = loop.time()
     batch: dict[Partition, list[Any]] = {}
 
-    def flush() -> None:
-        for (topic, partition), records in batch.items():
-            producer.send(topic, partition, records)
+    async def flush() -> None:
+        for place, records in batch.items():
+            sender.send(place, records)
         batch.clear()
+        await sender.settle()
 
-    try:
-        await producer.prepare([f"{prefix}.requests", f"{prefix}.usage"])
-        for send in traffic:
-            where = send.partition
-            if where is None:
-                where = events.partition_of(send.key, partitions)
-            place = (f"{prefix}.{send.topic}", where)
-            batch.setdefault(place, []).append((send.key, send.value, (), None))
-            count += 1
-            ahead_s = count / per_second - (loop.time() - begun_s)
-            if count % 200 == 0 or ahead_s > 0.01:
-                flush()
-                await asyncio.sleep(max(ahead_s, 0))
-        flush()
-        await producer.flush()
-    finally:
-        await producer.close()
+    for count, send in enumerate(traffic, 1):
+        where = send.partition
+        if where is None:
+            where = events.partition_of(send.key, partitions)
+        place = (f"{prefix}.{send.topic}", where)
+        batch.setdefault(place, []).append((send.key, send.value, (), None))
+        ahead_s = count / per_second - (loop.time() - begun_s)
+        if count % 200 == 0 or ahead_s > 0.01:
+            await flush()
+            await asyncio.sleep(max(ahead_s, 0))
+    await flush()
+    await sender.finish()
 
 
 async def read(
-    broker: KafkaBroker, prefix: str, name: str, *, read_committed: bool = True
+    broker: Broker, prefix: str, name: str, *, read_committed: bool = True
 ) -> dict[int, list[Record]]:
     """Everything a topic holds now, by partition."""
     topic = f"{prefix}.{name}"
@@ -270,7 +317,7 @@ async def read(
     return found
 
 
-async def until_committed(broker: KafkaBroker, prefix: str, *, timeout_s: float) -> None:
+async def until_committed(broker: Broker, prefix: str, *, timeout_s: float) -> None:
     """Return when the group's offsets have reached the ends of both inputs."""
     reader = await broker.open_reader(read_committed=True)
     count = await broker.partitions(f"{prefix}.requests")
@@ -287,7 +334,7 @@ async def until_committed(broker: KafkaBroker, prefix: str, *, timeout_s: float)
         await reader.close()
 
 
-async def until_owned(broker: KafkaBroker, prefix: str, *, timeout_s: float) -> None:
+async def until_owned(broker: Broker, prefix: str, *, timeout_s: float) -> None:
     """Return when every partition has an agent that has committed its start."""
     wanted = 2 * await broker.partitions(f"{prefix}.requests")
     committed = 0

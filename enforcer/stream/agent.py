@@ -143,6 +143,10 @@ class Agent:
             self._become("failed")
             raise
         except (UnavailableError, AgentCorruptedError) as error:
+            if error.code == "disk_full":
+                # No takeover of ours makes room; the partition may go to a worker that has some.
+                self._become("failed")
+                raise
             await self._reset(error)
         except OperatorError:
             self._become("failed")

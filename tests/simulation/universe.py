@@ -312,17 +312,17 @@ class Universe:
     async def run(self) -> None:
         """The three parts."""
         plan, client = self.plan, self._client
-        await make_topics(client, PREFIX, plan.partitions)  # type: ignore[arg-type]
+        await make_topics(client, PREFIX, plan.partitions)
         if plan.is_compacted_soon:
             await client.alter_topic_configs({f"{PREFIX}.state": {"delete.retention.ms": "4000"}})
-        self._versions[await apply_policies(client, PREFIX, 1)] = 1  # type: ignore[arg-type]
+        self._versions[await apply_policies(client, PREFIX, 1)] = 1
         for number in range(plan.machines):
             self.machines.append(Machine(self, f"m{number}"))
         await asyncio.sleep(0.3 + self.rng.random())
         traffic = Traffic(plan.requests, seed=self._seed, poison=plan.poison, teams=plan.teams)
         sending = asyncio.ensure_future(
             send_all(
-                client,  # type: ignore[arg-type]
+                client,
                 PREFIX,
                 traffic,
                 partitions=plan.partitions,
@@ -331,7 +331,7 @@ class Universe:
         )
         self.storm.is_over = False
         changing = asyncio.ensure_future(self._change_policies())
-        self.storm.strikes = [Strike(*strike) for strike in plan.strikes]  # type: ignore[arg-type]
+        self.storm.strikes = [Strike(*strike) for strike in plan.strikes]
         for fault in plan.faults:
             await asyncio.sleep(self.rng.random() * 1.2)
             self.note("fault", fault)
@@ -351,7 +351,7 @@ class Universe:
             machine.process.clock_step_s = 0.0
         self.note("calm")
         try:
-            await until_committed(self._client, PREFIX, timeout_s=FINISH_S)  # type: ignore[arg-type]
+            await until_committed(self._client, PREFIX, timeout_s=FINISH_S)
         except TimeoutError:
             self.found.problem("unfinished", f"not all was in the ledger after {FINISH_S} s")
         for machine in self.machines:
@@ -359,7 +359,7 @@ class Universe:
 
     async def check(self) -> Findings:
         """Everything that must be true afterwards."""
-        topics = await read_topics(self._client, PREFIX)  # type: ignore[arg-type]
+        topics = await read_topics(self._client, PREFIX)
         log = self.cluster.log(f"{PREFIX}.policies", 0)
         gone = [e for e in log.compacted if e.status == "committed"]
         topics.policies = sorted([*topics.policies, *gone], key=lambda record: record.offset)
@@ -408,7 +408,7 @@ class Universe:
         while not self.storm.is_over:
             await asyncio.sleep(0.2 + rng.random() * 1.5)
             version += 1
-            digest = await apply_policies(self._client, PREFIX, version)  # type: ignore[arg-type]
+            digest = await apply_policies(self._client, PREFIX, version)
             self._versions[digest] = version
             self.storm.marks.sometimes("policy changed")
 

@@ -135,6 +135,24 @@ async def test_a_failed_write_of_the_table_stops_the_worker() -> None:
     await is_as_it_should_be(cluster, versions)
 
 
+async def test_a_disk_without_room_in_a_takeover_stops_the_worker_at_once() -> None:
+    """No takeover of its own makes room, and another worker may have some."""
+    cluster, _ = await make_cluster()
+    disk, broker = Disk(), FakeBroker(cluster)
+    table = disk.open(0)
+    disk.died()
+
+    def full(*_: object, **__: object) -> None:
+        raise UnavailableError("the disk is full", code="disk_full")
+
+    table.write = full  # type: ignore[method-assign]
+    async with working(make_worker(broker, disk), 0) as task:
+        with pytest.raises(UnavailableError) as caught:
+            await asyncio.wait_for(asyncio.shield(task), 20)
+    assert caught.value.code == "disk_full"
+    assert len(broker.ledgers) == 1
+
+
 async def test_rows_that_cannot_be_read_are_wiped_and_read_back() -> None:
     """A damaged row is the table's fault and nobody's request: no caller is denied for it."""
     cluster, versions = await make_cluster()
