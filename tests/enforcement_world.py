@@ -284,9 +284,10 @@ async def send_all(
         await sender.settle()
 
     for count, send in enumerate(traffic, 1):
-        where = send.partition
-        if where is None:
+        if send.partition is None:
             where = events.partition_of(send.key, partitions)
+        else:
+            where = send.partition % partitions
         place = (f"{prefix}.{send.topic}", where)
         batch.setdefault(place, []).append((send.key, send.value, (), None))
         ahead_s = count / per_second - (loop.time() - begun_s)
