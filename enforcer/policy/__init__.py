@@ -2,7 +2,7 @@
 Policies: documents, checker, compiler, program. Pure: text comes in, functions come out.
 
 ``load`` reads and checks documents; ``compile_scope`` and ``compile_tenant`` make programs of them;
-``TenantProgram.evaluate`` is step 1 of a decision. Laws: docs/policies.md; findings: docs/errors.md.
+``TenantProgram.evaluate`` is step 1 of a decision. Laws: docs/policy-language.md; findings: docs/errors.md.
 """
 
 from enforcer.policy.canonical import policy_digest, set_digest

@@ -11,7 +11,16 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Strict, Tag
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Strict,
+    Tag,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 # A tag of a union stands in the place of an error; the sign keeps it apart from every key.
@@ -39,7 +48,7 @@ def _number(value: Any) -> int | Decimal:
     raise PydanticCustomError("number", "must be a number")
 
 
-Number = Annotated[Any, AfterValidator(_number)]
+Number = Annotated[Any, AfterValidator(_number), WithJsonSchema({"type": "number"})]
 
 
 class Model(BaseModel):

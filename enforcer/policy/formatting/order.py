@@ -48,7 +48,12 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
         "facts", "budgets", "request",
     ),
 }  # fmt: skip
-KINDS: Final = {"Policy": POLICY, "Tenant": TENANT, "Values": VALUES}
+STOP: Final[dict[str, tuple[str, ...]]] = {
+    "": POLICY[""],
+    "metadata": POLICY["metadata"],
+    "spec": ("tenant", "provider", "model", "reason"),
+}
+KINDS: Final = {"Policy": POLICY, "Tenant": TENANT, "Values": VALUES, "Stop": STOP}
 
 
 def arrange(document: Item) -> None:

@@ -1,4 +1,4 @@
-"""Every example of docs/policies.md loads without a finding, and does what the page says."""
+"""Every example of docs/policy-language.md loads without a finding, and does what the page says."""
 
 from __future__ import annotations
 
@@ -6,13 +6,26 @@ import re
 from pathlib import Path
 
 import pytest
-from policy_sources import Facts, load, program, request, rules_of
+from policy_sources import Facts, load, program, request, rules_of, spec
 
+from enforcer.policy.cases import Case, CaseFile, Expect, GivenRow, read_suite
 from enforcer.policy.documents import OPERATORS
 from enforcer.policy.fields import declared_paths
+from enforcer.policy.findings import Findings
+from enforcer.policy.tracing import traced_policies
+from enforcer.testing.coverage import Coverage
+from enforcer.testing.policy_tests import Bench
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "policies.md").read_text()
-EXAMPLES = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+PAGES = Path(__file__).resolve().parents[3] / "docs"
+PAGE = (PAGES / "policy-language.md").read_text()
+BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+SUITES = [each for each in BLOCKS if re.search("^cases:", each, re.MULTILINE)]
+EXAMPLES = [each for each in BLOCKS if each not in SUITES]
+EXPRESSIONS = [
+    line
+    for block in re.findall(r"^```cel\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    for line in block.splitlines()
+]
 
 
 @pytest.mark.parametrize("at", range(len(EXAMPLES)))
@@ -102,3 +115,53 @@ def test_the_page_names_every_operator_and_field():
         if path.startswith("pii.counts."):  # docs/detectors.md lists the kinds.
             continue
         assert path.rpartition(".")[2] in PAGE, path
+
+
+@pytest.mark.parametrize("text", SUITES)
+def test_the_tests_of_the_page_pass(text):
+    """
+    Every case, against the example that the file of tests is about; together they cover it whole.
+    """
+    findings = Findings()
+    suite = read_suite("page.test.yaml", text, findings)
+    assert suite is not None, [str(each) for each in findings.sorted()]
+    ((name, _),) = suite.documents
+    (about,) = [each for each in EXAMPLES if f"id: {name.removesuffix('.yaml')}" in each]
+    documents, coverage = load(about).documents, Coverage()
+    bench = Bench(documents)
+    coverage.add(traced_policies(documents, bench.tenant()), documents)
+    for case in suite.cases:
+        tested = bench.run(case)
+        assert tested.differences == (), case.name
+        coverage.note(tested.traces, tested.limits)
+    assert len(suite.cases) >= 8
+    assert coverage.percent > 90
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_the_expressions_of_the_page_are_conditions(expression):
+    """
+    Each line stands in a rule as it is, without a finding.
+    """
+    text = spec(f"rules:\n  - id: r\n    when: |-\n      {expression}\n    then: deny")
+    assert [str(each) for each in load(text).findings] == []
+
+
+def test_the_page_names_everything_that_a_test_may_expect():
+    """
+    No field of a file of tests is missing from the page.
+    """
+    for model in (CaseFile, Case, Expect, GivenRow):
+        for field in model.model_fields:
+            assert re.search(rf"\b{field}\b", PAGE), field
+
+
+def test_the_mapping_guides_examples_load():
+    """
+    What docs/import.md writes for Rego and Cedar checks.
+    """
+    guide = (PAGES / "import.md").read_text()
+    found = re.findall(r"^```yaml\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
+    assert len(found) == 2
+    for text in found:
+        assert [str(each) for each in load(text).findings] == []
