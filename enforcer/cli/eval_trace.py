@@ -62,7 +62,9 @@ class Watch:
         self._traces = []
         program, policies = self._programs.get(self._tenant, (None, ()))
         if program is not None and program.asked is not None:
-            self._traces = trace_policies(policies, program.asked, program.indexed)
+            self._traces = trace_policies(
+                policies, program.asked, program.indexed, exempt=program.exempt
+            )
         return {**decision, "trace": as_json(self._traces)}
 
     def show(self, decision: dict[str, Any]) -> None:

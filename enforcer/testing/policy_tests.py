@@ -119,7 +119,7 @@ class Bench:
         if program.asked is not None:
             # Every policy is walked, those too that the index passes over: their guards are false.
             every = frozenset(each.name for each in policies)
-            traces = trace_policies(policies, program.asked, every)
+            traces = trace_policies(policies, program.asked, every, exempt=program.exempt)
         return Tested(case, tuple(found), told, tuple(traces), _limits_seen(program, told))
 
 

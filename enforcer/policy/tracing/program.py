@@ -54,6 +54,12 @@ class TracedProgram(TenantProgram):
             found += self._shadow_index.candidates(request)
         return frozenset((each.scope, each.id) for each in found)
 
+    @property
+    def exempt(self) -> frozenset[tuple[str, str]]:
+        """Policy and id of the rules that an exception removed from the last evaluation."""
+        uses = () if self.found is None else self.found.exempt
+        return frozenset((each.policy, each.rule) for each in uses)
+
     def forget(self) -> None:
         """Before a request: what was asked for another is no answer to this one."""
         self.asked = self.found = self.rechecked = None

@@ -74,7 +74,11 @@ def traced_policies(documents: Iterable[Document], tenant: str) -> tuple[TracedP
 
 
 def trace_policies(
-    policies: Iterable[TracedPolicy], asked: Asked, indexed: frozenset[tuple[str, str]]
+    policies: Iterable[TracedPolicy],
+    asked: Asked,
+    indexed: frozenset[tuple[str, str]],
+    *,
+    exempt: frozenset[tuple[str, str]] = frozenset(),
 ) -> list[PolicyTrace]:
     """
     What was looked at, and why the rest was not.
@@ -83,12 +87,17 @@ def trace_policies(
         policies: In canonical order.
         asked: The request as rules read it.
         indexed: Scope and id of the policies that the index let through; others are told as passed over.
+        exempt: Policy and id of the rules that an exception removed.
     """
     found: list[PolicyTrace] = []
     denied = {False: False, True: False}  # Shadow policies see their own matches alone.
     for policy in policies:
         trace, denies = _trace(
-            policy, asked, denied=denied[policy.is_shadow], is_indexed=policy.name in indexed
+            policy,
+            asked,
+            denied=denied[policy.is_shadow],
+            is_indexed=policy.name in indexed,
+            exempt=exempt,
         )
         denied[policy.is_shadow] = denied[policy.is_shadow] or denies
         found.append(trace)
@@ -96,7 +105,12 @@ def trace_policies(
 
 
 def _trace(
-    policy: TracedPolicy, asked: Asked, *, denied: bool, is_indexed: bool
+    policy: TracedPolicy,
+    asked: Asked,
+    *,
+    denied: bool,
+    is_indexed: bool,
+    exempt: frozenset[tuple[str, str]],
 ) -> tuple[PolicyTrace, bool]:
     trace = PolicyTrace(policy.document.id, policy.document.scope)
     phase = asked.request.phase
@@ -117,9 +131,14 @@ def _trace(
     if trace.skipped:
         return trace, denied
     for rule, term in policy.rules:
-        traced, denied = _trace_rule(
+        traced, denies = _trace_rule(
             (rule, term), asked, denied=denied, guard_errs=_errs(trace.match)
         )
+        is_hit = traced.status in {"matched", "error"}
+        if is_hit and (trace.policy, rule.id) in exempt:
+            traced.why = "an exception removes it"
+        else:
+            denied = denies
         trace.rules.append(traced)
     return trace, denied
 

@@ -128,3 +128,29 @@ def test_a_listing_shows_the_source(evaluated):
     )
     assert "^ true: size(llm.prompt) > 3 * llm.n" in lines[at + 1]
     assert any(line.endswith("^ 22: size(llm.prompt)") for line in lines)
+
+
+EXEMPT = """\
+apiVersion: enforcer/v1
+kind: Policy
+metadata: {id: p, tenant: acme}
+spec:
+  rules:
+    - {id: a, when: llm.n == 1, then: deny}
+    - {id: b, when: llm.n == 1, then: warn}
+  exceptions:
+    - {id: w, when: user.id == "u7", rules: [a], expires: 2027-01-01, approved_by: ciso, reason: move}
+"""
+
+
+def test_a_rule_that_an_exception_removes_says_so(evaluated, tmp_path, capsys):
+    """It matched, and stopped nothing: the rules after it were looked at."""
+    (tmp_path / "e.yaml").write_text(EXEMPT)
+    (tmp_path / "e.jsonl").write_text(json.dumps(request("r1", user={"id": "u7"})))
+    paths = ["--policies", tmp_path / "e.yaml", "--input", tmp_path / "e.jsonl"]
+    assert run(["eval", *map(str, paths), "--now", "2026-11-23", "--trace"]) == 0
+    (decision,) = map(json.loads, capsys.readouterr().out.splitlines())
+    (a, b) = decision["trace"][0]["rules"]
+    assert decision["verdict"] == "warn"
+    assert (a["status"], a["why"]) == ("matched", "an exception removes it")
+    assert b["status"] == "matched"
