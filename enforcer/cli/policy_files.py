@@ -47,7 +47,7 @@ def load(paths: Iterable[Path], *, tenant: str | None = None) -> Loaded:
             code = "ENF0102" if len(data) > SOURCE_BYTES_MAX else "ENF0101"
             unreadable.append(policy.Finding(code, "error", error.message, error.span, error.help))
     has_key = redaction_key(Settings.load().redaction_key_file) is not None
-    loaded = policy.load(texts, default_tenant=tenant or "*", has_redaction_key=has_key)
+    loaded = policy.load(texts, default_tenant=tenant or "*", has_redaction_key=has_key, prove=True)
     return replace(loaded, findings=(*unreadable, *loaded.findings))
 
 

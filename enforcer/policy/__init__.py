@@ -10,6 +10,7 @@ from enforcer.policy.fields import FieldError
 from enforcer.policy.findings import CODES, Finding
 from enforcer.policy.limits import BudgetLimit, RateLimit, key_values
 from enforcer.policy.loader import Document, Loaded, load
+from enforcer.policy.mending import mended
 from enforcer.policy.model import (
     EditSpec,
     Evaluation,
@@ -47,6 +48,7 @@ __all__ = [
     "get_path",
     "key_values",
     "load",
+    "mended",
     "policy_digest",
     "set_digest",
 ]

@@ -3,7 +3,7 @@ What is wrong with a policy source: one finding per fault, with a stable code, a
 
 Codes are stable for ever and are headings of docs/errors.md. They are grouped by stage: 01 reading the
 text, 02 the document's shape, 03 what the language will have later, 04 conditions, 05 effects, 06 the
-existing engine's form, 07 expressions, 20 files of tests.
+existing engine's form, 07 expressions, 08 operations that may have no value, 20 files of tests.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from enforcer.errors import PolicyError, Span
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "info"]
+
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+"""From what keeps a document from being used to what is good to know."""
 
 FINDINGS_MAX = 100
 
@@ -73,6 +76,14 @@ CODES: dict[str, str] = {
     "ENF0705": "A reason that cannot be told",
     "ENF0706": "A variable that cannot be",
     "ENF0707": "An exception that is not well formed",
+    "ENF0801": "A field that may be absent",
+    "ENF0802": "A value whose type may not fit",
+    "ENF0803": "Arithmetic that may overflow",
+    "ENF0804": "A division by what may be zero",
+    "ENF0805": "An index or key that may not be there",
+    "ENF0806": "A conversion that may fail",
+    "ENF0807": "An argument that may be out of range",
+    "ENF0808": "An expression whose cost is not bounded",
     "ENF2001": "An unknown parameter",
     "ENF2002": "An unknown fixture",
     "ENF2003": "Documents under test that are not there",
@@ -82,14 +93,29 @@ CODES: dict[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Edit:
+    """A change of a source: the text to insert at a place."""
+
+    place: Span
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
-    """One fault of a source. An error keeps the document from being used, a warning does not."""
+    """
+    One fault of a source. An error keeps the document from being used, all else does not.
+
+    ``length`` is that of what is at fault, in characters on its line, where it is known; ``fix`` the edits that mend
+    it.
+    """
 
     code: str
     severity: Severity
     message: str
     span: Span
     help: str = ""
+    length: int = 0
+    fix: tuple[Edit, ...] = ()
 
     def __str__(self) -> str:
         """As editors and CI systems recognise it: ``file:line:column: error[ENF0201]: message``."""
@@ -130,7 +156,7 @@ class Findings:
         The cap keeps errors before warnings, so that it never hides why a document is refused.
         """
         distinct = list(dict.fromkeys(self._found))
-        distinct.sort(key=lambda finding: finding.severity)  # "error" < "warning"
+        distinct.sort(key=lambda finding: SEVERITIES.index(finding.severity))
         kept = distinct[:FINDINGS_MAX]
         kept.sort(key=lambda f: (f.span.file, f.span.line, f.span.column, f.code, f.message))
         return tuple(kept)

@@ -15,6 +15,7 @@ from enforcer.policy import documents as models
 from enforcer.policy import stops
 from enforcer.policy.canonical import canonical_json, digest_of
 from enforcer.policy.checker import check_policy, check_values, child
+from enforcer.policy.checking import prove_policy
 from enforcer.policy.edits import check_keyed
 from enforcer.policy.existing import convert, is_existing
 from enforcer.policy.findings import Finding, Findings, raise_errors
@@ -111,6 +112,7 @@ def load(
     *,
     default_tenant: str = "*",
     has_redaction_key: bool = True,
+    prove: bool = False,
 ) -> Loaded:
     """
     Load and check documents.
@@ -121,12 +123,14 @@ def load(
         default_tenant: Whose the documents are that do not say so.
         has_redaction_key: Whether workers are given a key; without one, a redaction that needs it is
             a finding.
+        prove: Whether each operation of an expression must be proved to have a value, as authors are asked to; and
+            second thoughts about rules. What is in force already is not asked again.
     """
     findings = Findings()
     found: list[Document] = []
     for name, text in sources:
         found.extend(_documents(name, text, findings, default_tenant))
-    refused = _check_together(found, findings)
+    refused = _check_together(found, findings, prove=prove)
     if not has_redaction_key:
         refused |= _check_keyed(found, findings)
     kept = tuple(each for at, each in enumerate(found) if at not in refused)
@@ -192,7 +196,7 @@ def _scope(node: Node, default_tenant: str) -> None:
         metadata.value.setdefault("tenant", Node(default_tenant, metadata.span, "quoted"))
 
 
-def _check_together(found: list[Document], findings: Findings) -> set[int]:
+def _check_together(found: list[Document], findings: Findings, *, prove: bool) -> set[int]:
     """What can be told only of all documents at once, and the meaning of each; who is refused."""
     refused: set[int] = set()
     first: dict[tuple[str, str, str], Document] = {}
@@ -212,7 +216,9 @@ def _check_together(found: list[Document], findings: Findings) -> set[int]:
         if isinstance(document.model, models.Policy):
             before = findings.error_count
             scope = values.get(document.scope, {})
-            check_policy(document.model, document.node, scope, findings)
+            lowered = check_policy(document.model, document.node, scope, findings)
+            if prove and findings.error_count == before:
+                prove_policy(lowered, document.node, findings)
             if findings.error_count > before:
                 refused.add(at)
     return refused

@@ -1,0 +1,180 @@
+"""What passes the check has a value: proofs about expressions, their findings and the edits that mend them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from generated_conditions import CONDITIONS, REQUESTS
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import strategies as st
+from policy_sources import Facts
+
+from enforcer import events, policy
+from enforcer.errors import RequestError
+
+NOW_US = 1_800_000_000_000_000
+
+
+def source(when: str) -> str:
+    """A policy of one deny rule."""
+    head = "apiVersion: enforcer/v1\nkind: Policy\nmetadata: {id: p, tenant: acme}\nspec:\n"
+    lines = "\n".join(f"        {line}" for line in when.splitlines())
+    return f"{head}  rules:\n    - id: r\n      when: |\n{lines}\n      then: deny\n"
+
+
+def load(when: str) -> policy.Loaded:
+    """The policy with *when*, all operations to be proved."""
+    return policy.load([("p.yaml", source(when))], prove=True)
+
+
+def errors_of(loaded: policy.Loaded, request: dict) -> list[str]:
+    """What erred when the policy ran on a request."""
+    scope = policy.compile_scope(loaded.documents, "acme")
+    program = policy.compile_tenant(None, scope, "acme")
+    try:
+        record = events.request_from_json(json.dumps(request).encode())
+    except RequestError:
+        return []  # Denied before any policy.
+    evaluation = program.evaluate(record, Facts(cost=0.5, text="hello", tokens=5), now_us=NOW_US)
+    return [each.message for each in evaluation.errors]
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
+)
+@given(CONDITIONS, st.lists(REQUESTS, min_size=6, max_size=6))
+def test_a_condition_that_passes_the_check_never_errs(when, requests):
+    """
+    The promise: what passes, or passes once its fixes are made, has a value on every request.
+    """
+    loaded = load(when)
+    if loaded.has_errors:
+        loaded = policy.load(
+            [("p.yaml", policy.mended([("p.yaml", source(when))])["p.yaml"])], prove=True
+        )
+    assume(not any(each.code.startswith("ENF07") for each in loaded.findings))
+    assume(not loaded.findings)
+    for request in requests:
+        assert not errors_of(loaded, request), request
+
+
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "errors.md").read_text()
+EXAMPLES = re.findall(
+    r"^## (ENF08\d\d) .*?Bad:\n\n    (.+?)\n\nGood:\n\n    (.+?)\n$", PAGE, re.MULTILINE | re.DOTALL
+)
+
+
+def test_every_code_of_proofs_has_examples():
+    """The page shows each code once, a bad example and a good one."""
+    assert [code for code, _, _ in EXAMPLES] == [c for c in policy.CODES if c.startswith("ENF08")]
+
+
+@pytest.mark.parametrize(("code", "bad", "good"), EXAMPLES)
+def test_the_examples_of_the_page(code, bad, good):
+    """The bad example yields exactly its code, the good one nothing, and so does the bad one when it is mended."""
+    assert {each.code for each in load(bad).findings} == {code}
+    assert not load(good).findings
+    text = policy.mended([("p.yaml", source(bad))])["p.yaml"]
+    assert not policy.load([("p.yaml", text)], prove=True).findings
+    assert policy.mended([("p.yaml", text)])["p.yaml"] == text
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        'user.email.endsWith("x") && has(user.email)',
+        '!has(user.email) || user.email.endsWith("x")',
+        'user.email == "abc" && user.email.size() > 3',
+        'has(user.email) ? user.email.endsWith("x") : false',
+        'user.?email.orValue("").size() > 5',
+        "user.?email.optMap(e, e.size() > 4).orValue(false)",
+        'size(llm.messages) > 0 && llm.messages[0].role.startsWith("u")',
+        "has(llm.max_tokens) && llm.max_tokens < 1000 && llm.max_tokens > 0 && llm.max_tokens * 2 > 10",
+        "has(user.id) && user.id.matches('^[0-9]{1,18}$') && int(user.id) > 5",
+        '"email" in pii.counts && pii.counts["email"] + 1 > 2',
+        'now - duration("1h") > timestamp("2020-01-01T00:00:00Z")',
+        'now.getHours("Europe/Berlin") > 18',
+        "llm.messages.exists(m, m.tool_calls.exists(t, t.name == 'shell'))",
+        "llm.input_tokens + pii.count > 1000",
+        "has(attributes.risk) && type(attributes.risk) in [int, double] && attributes.risk > 5",
+    ],
+)
+def test_guards_that_are_understood(when):
+    """What is guarded or proved, on either side of a chain, is no finding."""
+    assert not load(when).findings
+
+
+@pytest.mark.parametrize(
+    ("when", "mended"),
+    [
+        ('!(user.email.endsWith("x"))', '!(has(user.email) && user.email.endsWith("x"))'),
+        (
+            "llm.temperature > 1.0 || llm.stream",
+            "(has(llm.temperature) && llm.temperature > 1.0) || llm.stream",
+        ),
+        ("final", "has(request.final) && final"),
+        ("user.roles[0].size() > 1", "size(user.roles) > 0 && user.roles[0].size() > 1"),
+        (
+            "llm.max_tokens * 2 > 10",
+            "has(llm.max_tokens) && double(llm.max_tokens) * 2.0 > 10",
+        ),
+        (
+            'llm.messages.exists(m, m.name == "x")',
+            'llm.messages.exists(m, has(m.name) && m.name == "x")',
+        ),
+        (
+            'llm.model == "x" &&\n  user.email.size() > 1',
+            'llm.model == "x" &&\n  has(user.email) && user.email.size() > 1',
+        ),
+    ],
+)
+def test_fixes_are_guards_around_the_smallest_condition(when, mended):
+    """A guard stands before the smallest condition around the operation, in parentheses where it needs them."""
+    assert policy.mended([("p.yaml", source(when))])["p.yaml"] == source(mended)
+
+
+def test_fixes_keep_comments_and_leave_what_they_cannot_mend():
+    """Comments and layout stay; a folded expression is told, and not edited."""
+    plain = source("llm.stream").replace(
+        "when: |\n        llm.stream", "when: user.id.size() > 1  # mine"
+    )
+    text = policy.mended([("p.yaml", plain)])["p.yaml"]
+    assert "when: has(user.id) && user.id.size() > 1  # mine" in text
+    folded = (
+        source("llm.stream")
+        .replace("when: |", "when: >")
+        .replace("llm.stream", "llm.stream &&\n        user.id.size() > 1")
+    )
+    assert policy.mended([("p.yaml", folded)])["p.yaml"] == folded
+    assert policy.load([("p.yaml", folded)], prove=True).has_errors
+
+
+def test_what_is_undeclared_is_a_warning():
+    """Types of attributes are nobody's promise: a document that reads them loads."""
+    loaded = load("attributes.risk > 5")
+    assert {each.code for each in loaded.findings} == {"ENF0801", "ENF0802"}
+    assert not loaded.has_errors
+
+
+def test_a_match_guards_its_rules():
+    """What `match` asks for is there in every rule of the policy."""
+    text = source('user.email.endsWith("x")').replace(
+        "spec:\n", "spec:\n  match: has(user.email)\n"
+    )
+    assert not policy.load([("p.yaml", text)], prove=True).findings
+
+
+def test_chains_as_long_as_the_language_takes_are_proved_at_once():
+    """Three thousand terms, each with a fault, and deep nesting with one, end in bounded work."""
+    chain = " && ".join(f"user.email.size() > {at}" for at in range(3_000))
+    assert len(load(chain).findings) == 1
+    nested = "user.email.size() > 1"
+    for at in range(40):
+        nested = f"({nested} {'&&' if at % 2 else '||'} llm.stream)"
+    assert {each.code for each in load(nested).findings} == {"ENF0801"}
