@@ -137,7 +137,8 @@ def detect(
     """CPU microseconds a text and MB/s of each detector, beside a bare RE2 set over the same texts."""
     from enforcer.bench import detect as bench  # noqa: PLC0415 — brings the detectors
 
-    emit(bench.measure(rounds), output)
+    rows = bench.measure(rounds)
+    emit(rows if output is OutputFormat.TABLE else bench.report(rows, rounds), output)
 
 
 def _run(

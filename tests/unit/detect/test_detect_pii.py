@@ -406,7 +406,8 @@ def test_any_text_is_scanned(text):
     """
     found = pii.scan(text, ALL, at=0.01)
     assert all(f.kind in ALL and 0 <= f.start < f.end <= len(text) for f in found)
-    assert all(a.end <= b.start for a, b in pairwise(found))
+    beside = [f for f in found if f.kind != "url"]  # A web address stands beside what is in it.
+    assert all(a.end <= b.start for a, b in pairwise(beside))
 
 
 PIECES = st.sampled_from(
