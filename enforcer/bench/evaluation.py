@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from enforcer import detect, events, policy, state
-from enforcer.bench import machine, workload
+from enforcer.bench import machine, scale, workload
 from enforcer.bench.figures import is_noisy, rounded, spread
 from enforcer.engine import Arrival, Engine, EngineConfig
 
@@ -42,13 +42,15 @@ def measure(rounds: int, count: int) -> dict[str, Any]:
     documents = workload.documents()
     program_of, in_shadow = programs(documents), programs([*documents, *_in_shadow(documents)])
     rules = _rules(documents)
+    in_cel = programs(scale.in_expressions(documents))
+    many = scale.Scale()
     source = workload.Workload(3, tag="e")
     taken: dict[str, list[float]] = defaultdict(list)
     begun, own_s = machine.read(None), time.process_time()
     # One more round than is counted: the first pays for what is made on first use.
     for number in range(rounds + 1):
         records = [record for _, record in source.records(count)]
-        times = _round(program_of, rules, records)
+        times = _round(program_of, rules, records, in_cel=in_cel) | many.round(count, _us)
         times["request_in_shadow"] = _us(_decider(in_shadow, records), count)
         for name, us in times.items() if number else ():
             taken[name].append(us)
@@ -59,7 +61,11 @@ def measure(rounds: int, count: int) -> dict[str, Any]:
         "figures": {
             f"{name}_us": median(values) for name, values in taken.items() if name != "interpreter"
         }
-        | {"shadow_multiple": median(shadow)},
+        | {
+            "shadow_multiple": median(shadow),
+            "policies_multiple": _multiple(taken["policies_1000"], taken["policies_10"]),
+            "allocated_bytes": _allocated(program_of, records),
+        },
         "baseline": {"rules_20_us": median(taken["interpreter"])},
         "multiple": median(multiples),
         "multiple_spread": spread(multiples),
@@ -96,6 +102,8 @@ def _round(
     program_of: Callable[[str], policy.TenantProgram],
     rules: Sequence[dict[str, Any]],
     records: Sequence[tuple[Any, ...]],
+    *,
+    in_cel: Callable[[str], policy.TenantProgram],
 ) -> dict[str, float]:
     """CPU microseconds a request, of each step."""
     values = [record[1] for record in records]
@@ -109,6 +117,11 @@ def _round(
     found = [program_of(r.tenant).evaluate(r, f).matches for r, f in pairs]
     times["rules_20"] = _us(
         lambda: [program_of(r.tenant).evaluate(r, f) for r, f in pairs], len(pairs)
+    )
+    said = [in_cel(r.tenant).evaluate(r, f).matches for r, f in pairs]
+    assert [[m.rule for m in a] for a in said] == [[m.rule for m in b] for b in found]
+    times["rules_20_cel"] = _us(
+        lambda: [in_cel(r.tenant).evaluate(r, f) for r, f in pairs], len(pairs)
     )
     times["interpreter"] = _us(lambda: [interpret(rules, r, f) for r, f in pairs], len(pairs))
     for (request, fact), matches in zip(pairs, found, strict=True):
@@ -152,6 +165,24 @@ def _in_shadow(documents: Iterable[policy.Document]) -> tuple[policy.Document, .
             body["spec"]["mode"] = "shadow"
             texts.append((f"{document.id}.json", orjson.dumps(body).decode()))
     return policy.load(texts).documents
+
+
+def _multiple(slower: Sequence[float], faster: Sequence[float]) -> float:
+    """The median of the rounds' ratios."""
+    return median(a / b for a, b in zip(slower, faster, strict=True))
+
+
+def _allocated(
+    program_of: Callable[[str], policy.TenantProgram], records: Sequence[tuple[Any, ...]]
+) -> float:
+    """Bytes that the answer of one evaluation of the 20 rules holds."""
+    requests = [events.read_request(record[1]) for record in records]
+    pairs = [(r, detect.RequestFacts(r, day=date(2026, 1, 1))) for r in requests]
+    for request, facts in pairs:
+        program_of(request.tenant).evaluate(request, facts)
+    return scale.allocated_bytes(
+        lambda: [program_of(r.tenant).evaluate(r, f) for r, f in pairs], len(pairs)
+    )
 
 
 def _us(work: Callable[[], object], count: int) -> float:

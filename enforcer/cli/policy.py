@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from enforcer.cli import policy_fmt, policy_import, policy_schema, policy_test
+from enforcer.cli import policy_compile, policy_fmt, policy_import, policy_schema, policy_test
 from enforcer.cli.broker_options import BootstrapOption, KafkaConfigOption, PrefixOption, resolve
 from enforcer.cli.output import OutputFormat, OutputOption, emit, note, write
 from enforcer.cli.policy_files import load, report
@@ -27,6 +27,7 @@ T = TypeVar("T")
 app = typer.Typer(no_args_is_help=True)
 app.command("test")(policy_test.run_tests)
 app.command("fmt")(policy_fmt.fmt)
+app.command("compile")(policy_compile.compile_)
 app.command("import")(policy_import.import_)
 app.command("schema")(policy_schema.schema)
 

@@ -42,7 +42,7 @@ class Index:
                 for text in texts:
                     table[text] = table.get(text, 0) | 1 << at
         table = {text: bits | default for text, bits in table.items()}
-        return attrgetter(".".join(map(str, path))), table, default
+        return _getter(path), table, default
 
     def candidates(self, request: Request) -> tuple[PolicyCode, ...]:
         bits = self._all
@@ -55,3 +55,16 @@ class Index:
                 self._cache.clear()
             self._cache[bits] = found
         return found
+
+
+def _getter(path: Path) -> Callable[[Any], Any]:
+    """What reads a column's value; of an attribute, None for what is no text and may not be hashed."""
+    if path[0] != "attributes":
+        return attrgetter(".".join(map(str, path)))
+    key = path[1]
+
+    def attribute(request: Request) -> str | None:
+        value = request.attributes.get(str(key))
+        return value if isinstance(value, str) else None
+
+    return attribute

@@ -337,7 +337,7 @@ class TenantProgram:
             now_us: Event time, for conditions on ``now``; without it they err.
             limits: Rows as they were before the request, for ``budget()`` and ``rate()``; without it they err.
         """
-        evaluation = Evaluation()
+        evaluation = Evaluation([], [], [], [])
         _run(
             self._index.candidates(request),
             (request, facts, now_us, limits),

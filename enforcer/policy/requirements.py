@@ -20,18 +20,26 @@ if TYPE_CHECKING:
 def requirements_of(expression: Expr) -> dict[Path, frozenset[str]]:
     """Per field, the values one of which a request must have for *expression* to be true."""
     if isinstance(expression, Test):
-        if not (is_direct(expression.field) and expression.field.origin is Origin.RECORD):
-            return {}
-        values = [expression.value] if expression.op == "eq" else expression.value
-        if expression.op not in {"eq", "in"} or expression.field.type.kind is not Kind.STRING:
-            return {}
-        texts = frozenset(value for value in values if isinstance(value, str))
-        return {expression.field.path: texts}
+        return _of_test(expression)
     if isinstance(expression, All):
         return both(requirements_of(term) for term in expression.terms)
     if isinstance(expression, AnyOf):
         return either([requirements_of(term) for term in expression.terms])
     return {}
+
+
+def _of_test(test: Test) -> dict[Path, frozenset[str]]:
+    """Of a text field or an attribute against texts: other values of an attribute equal none of them."""
+    field = test.field
+    is_text = field.origin is Origin.RECORD and is_direct(field) and field.type.kind is Kind.STRING
+    is_attribute = field.origin is Origin.ATTRIBUTES and len(field.path) == 2
+    if test.op not in {"eq", "in"} or not (is_text or is_attribute):
+        return {}
+    values = [test.value] if test.op == "eq" else test.value
+    texts = frozenset(value for value in values if isinstance(value, str))
+    if is_attribute and len(texts) < len(values):
+        return {}
+    return {field.path: texts}
 
 
 def both(parts: Iterable[Mapping[Path, frozenset[str]]]) -> dict[Path, frozenset[str]]:

@@ -229,3 +229,22 @@ def test_an_exception_that_errs_removes_nothing():
     found = ruled(tokens=200)
     assert [each.rule for each in found.matches] == ["long"]
     assert ["exception w2" in each.message for each in found.errors] == [True]
+
+
+def test_equality_of_an_attribute_is_indexed():
+    """A policy that needs a text in an attribute is not looked at without it, whatever else stands there."""
+    text = """\
+apiVersion: enforcer/v1
+kind: Policy
+metadata: {id: p, tenant: acme}
+spec:
+  match: attributes.app in ["a", "b"]
+  rules: [{id: r, then: deny}]
+"""
+    program = tenant_program(text)
+    (code,) = program.policies
+    assert code.requirements == {("attributes", "app"): frozenset({"a", "b"})}
+    for value, expected in (("a", 1), ("c", 0), (["a"], 0), (1, 0), (None, 0)):
+        request = {**BARE, "attributes": {"app": value}}
+        record = events.request_from_json(json.dumps(request).encode())
+        assert len(program.evaluate(record, Facts()).matches) == expected
