@@ -8,7 +8,7 @@ and its own, which is cheap: verdicts join, so functions of both are called in o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from enforcer.detect import pii
 from enforcer.policy import documents as models
@@ -63,6 +63,7 @@ class ScopeProgram:
     rate_limits: tuple[RateLimit, ...]
     settings: TenantSettings | None
     stops: tuple[StopCode, ...] = ()
+    values_digest: str = ""  # Of its Values documents.
 
     @property
     def names_tenant(self) -> bool:
@@ -92,40 +93,70 @@ def compile_scope(
             settings = check_tenant(document.model, document.node, findings)
         elif isinstance(document.model, models.Values):
             values.update(check_values(document.model, document.node, findings))
-    lowered = [
-        (document.digest, check_policy(document.model, document.node, values, findings))
-        for document in own
-        if isinstance(document.model, models.Policy)
-    ]
+    values_digest = set_digest(each.digest for each in own if each.kind == "Values")
+    kept = _kept(previous, values_digest)
+    documents_of_policies = [each for each in own if isinstance(each.model, models.Policy)]
+    lowered = {
+        each.digest: check_policy(each.model, each.node, values, findings)
+        for each in documents_of_policies
+        if isinstance(each.model, models.Policy) and each.digest not in kept
+    }
     stops = tuple(
         check_stop(document.model, document.node, findings)
         for document in own
         if isinstance(document.model, models.Stop)
     )
     raise_errors(findings.sorted())
-    has_values = any(document.kind == "Values" for document in own)
-    kept = (
-        {} if has_values or previous is None else {each.digest: each for each in previous.policies}
-    )
-    policies: list[PolicyCode] = []
-    budgets: list[BudgetLimit] = []
-    rate_limits: list[RateLimit] = []
-    for digest, each in lowered:
-        code = kept.get(digest) or _compile(each, digest)
-        policies.append(code)
-        if each.model.spec.enabled:
-            budgets.extend(_budgets(each, code))
-            rate_limits.extend(_rate_limits(each, code))
+    parts = [
+        kept.get(each.digest) or _part(lowered[each.digest], each.digest)
+        for each in documents_of_policies
+    ]
     return ScopeProgram(
         scope,
         set_digest(document.digest for document in own),
         len(own),
-        tuple(policies),
-        tuple(budgets),
-        tuple(rate_limits),
+        tuple(part.code for part in parts),
+        tuple(limit for part in parts for limit in part.budgets),
+        tuple(limit for part in parts for limit in part.rate_limits),
         settings,
         tuple(sorted(stops)),
+        values_digest,
     )
+
+
+class _Part(NamedTuple):
+    """What one policy comes to."""
+
+    code: PolicyCode
+    budgets: tuple[BudgetLimit, ...]
+    rate_limits: tuple[RateLimit, ...]
+
+
+def _kept(previous: ScopeProgram | None, values_digest: str) -> dict[str, _Part]:
+    """
+    What can be taken over from a program before a change, by digest of its document.
+
+    A policy is its document and the values it may read: with other values nothing is taken over.
+    """
+    if previous is None or previous.values_digest != values_digest:
+        return {}
+    budgets: dict[PolicyCode, list[BudgetLimit]] = {}
+    for budget in previous.budgets:
+        budgets.setdefault(budget.code, []).append(budget)
+    rates: dict[PolicyCode, list[RateLimit]] = {}
+    for rate in previous.rate_limits:
+        rates.setdefault(rate.code, []).append(rate)
+    return {
+        code.digest: _Part(code, tuple(budgets.get(code, ())), tuple(rates.get(code, ())))
+        for code in previous.policies
+    }
+
+
+def _part(lowered: Lowered, digest: str) -> _Part:
+    code = _compile(lowered, digest)
+    if not lowered.model.spec.enabled:
+        return _Part(code, (), ())
+    return _Part(code, tuple(_budgets(lowered, code)), tuple(_rate_limits(lowered, code)))
 
 
 def _compile(lowered: Lowered, digest: str) -> PolicyCode:

@@ -248,3 +248,31 @@ spec:
         request = {**BARE, "attributes": {"app": value}}
         record = events.request_from_json(json.dumps(request).encode())
         assert len(program.evaluate(record, Facts()).matches) == expected
+
+
+def test_a_change_checks_and_compiles_its_policies_only(monkeypatch):
+    """What did not change is taken over, limits included; with other values nothing is."""
+    one = "apiVersion: enforcer/v1\nkind: {kind}\nmetadata: {{id: {id}, tenant: acme}}\nspec: {spec}\n"
+    policies = [
+        one.format(kind="Policy", id=name, spec="{budgets: [{id: b, per: day, limit_usd: 1}]}")
+        for name in ("a", "b")
+    ]
+    values = [one.format(kind="Values", id="v", spec=spec) for spec in ("{x: [a]}", "{x: [b]}")]
+    before = policy.compile_scope(documents(*policies, values[0]), "acme")
+    checked = []
+    check_policy = policy.program.check_policy
+
+    def spy(model, *arguments):
+        checked.append(model.metadata.id)
+        return check_policy(model, *arguments)
+
+    third = one.format(kind="Policy", id="c", spec="{rules: [{id: r, then: deny}]}")
+    changed = documents(*policies, third, values[0])
+    elsewhere = documents(*policies, values[1])
+    monkeypatch.setattr(policy.program, "check_policy", spy)
+    after = policy.compile_scope(changed, "acme", previous=before)
+    assert checked == ["c"]
+    assert {each.policy for each in after.budgets} == {"a", "b"}
+    assert {each.id for each in after.policies} == {"a", "b", "c"}
+    policy.compile_scope(elsewhere, "acme", previous=after)
+    assert sorted(checked[1:]) == ["a", "b"]
