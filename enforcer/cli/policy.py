@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -12,6 +13,7 @@ import typer
 from enforcer.cli import policy_compile, policy_fmt, policy_import, policy_schema, policy_test
 from enforcer.cli.broker_options import BootstrapOption, KafkaConfigOption, PrefixOption, resolve
 from enforcer.cli.output import OutputFormat, OutputOption, emit, note, write
+from enforcer.cli.policy_files import fix as mend
 from enforcer.cli.policy_files import load, report
 from enforcer.cli.policy_wait import TimeoutOption, WaitOption, show_changes, show_in_force
 from enforcer.errors import ConfigError
@@ -44,15 +46,35 @@ TenantOption = Annotated[
 ]
 
 
+class FailLevel(enum.StrEnum):
+    """From which severity on findings are a failure."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
 @app.command()
 def check(
-    paths: PathsArgument, tenant: TenantOption = None, output: OutputOption = OutputFormat.TABLE
+    paths: PathsArgument,
+    tenant: TenantOption = None,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="First make the fixes that findings have, in the files.")
+    ] = False,
+    fail_level: Annotated[
+        FailLevel, typer.Option("--fail-level", help="From which severity on to fail.")
+    ] = FailLevel.ERROR,
+    output: OutputOption = OutputFormat.TABLE,
 ) -> int:
     """
     Say everything that is wrong with documents, with file, line, column and the fix.
 
-    Exit code 0 if nothing but warnings was found, 3 otherwise.
+    With --fix, insert the guards that findings ask for, and say what is left. Exit code 3 if something of --fail-level or
+    above was found, else 0.
     """
+    if fix:
+        for name in mend(paths, tenant=tenant):
+            note(f"fixed {name}")
     loaded = _load(paths, tenant)
     report(loaded.findings, output)
     errors = [f for f in loaded.findings if f.severity == "error"]
@@ -61,7 +83,9 @@ def check(
             f"{_count(loaded.documents, kind)} {kind}" for kind in ("Policy", "Tenant", "Values")
         )
         note(f"{len(loaded.documents)} documents ({kinds}), {len(errors)} errors")
-    return 3 if errors else 0
+    levels = list(FailLevel)
+    failing = {level.value for level in levels[: levels.index(fail_level) + 1]}
+    return 3 if any(finding.severity in failing for finding in loaded.findings) else 0
 
 
 @app.command("apply")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING
 
 from enforcer.cli.output import OutputFormat, emit, write
 from enforcer.config import Settings, redaction_key
-from enforcer.errors import NotFoundError, PolicyError, Span
+from enforcer.errors import ConfigError, NotFoundError, PolicyError, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -49,6 +50,25 @@ def load(paths: Iterable[Path], *, tenant: str | None = None) -> Loaded:
     has_key = redaction_key(Settings.load().redaction_key_file) is not None
     loaded = policy.load(texts, default_tenant=tenant or "*", has_redaction_key=has_key, prove=True)
     return replace(loaded, findings=(*unreadable, *loaded.findings))
+
+
+def fix(paths: Sequence[Path], *, tenant: str | None = None) -> list[str]:
+    """
+    Make every fix that helps, in the files; their names, those that changed.
+
+    Raises: ConfigError for stdin, NotFoundError and PolicyError as ``sources`` does.
+    """
+    from enforcer import policy  # noqa: PLC0415 — as above
+
+    if any(str(path) == "-" for path in paths):
+        raise ConfigError("stdin cannot be fixed", help="give files or folders", code="usage")
+    texts = dict(sources(paths))
+    has_key = redaction_key(Settings.load().redaction_key_file) is not None
+    found = policy.mended(texts.items(), default_tenant=tenant or "*", has_redaction_key=has_key)
+    changed = [name for name, text in found.items() if text != texts[name]]
+    for name in changed:
+        FilePath(name).write_text(found[name], encoding="utf-8", newline="\n")
+    return changed
 
 
 def sources(paths: Iterable[Path], *, with_tests: bool = False) -> Iterator[tuple[str, str]]:

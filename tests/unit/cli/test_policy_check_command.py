@@ -1,0 +1,27 @@
+"""`policy check --fix` and `--fail-level`, as a shell sees them."""
+
+from __future__ import annotations
+
+from enforcer.cli.main import run
+
+HEAD = "apiVersion: enforcer/v1\nkind: Policy\nmetadata: {id: p, tenant: acme}\nspec:\n  rules:\n"
+
+
+def test_fix_edits_the_file_once_and_keeps_its_comments(tmp_path):
+    """The guard is inserted, comments stay, and a second run changes nothing."""
+    file = tmp_path / "p.yaml"
+    file.write_text(HEAD + "    - {id: r, when: user.email.size() > 3, then: deny}  # mine\n")
+    assert run(["policy", "check", str(file)]) == 3
+    assert run(["policy", "check", "--fix", str(file)]) == 0
+    text = file.read_text()
+    assert "when: has(user.email) && user.email.size() > 3, then: deny}  # mine" in text
+    assert run(["policy", "check", "--fix", str(file)]) == 0
+    assert file.read_text() == text
+
+
+def test_the_fail_level_decides_what_a_warning_is_worth(tmp_path):
+    """A warning passes by default, and fails from its own level on."""
+    file = tmp_path / "p.yaml"
+    file.write_text(HEAD + "    - {id: r, when: attributes.risk > 3, then: deny}\n")
+    assert run(["policy", "check", str(file)]) == 0
+    assert run(["policy", "check", "--fail-level", "warning", str(file)]) == 3
