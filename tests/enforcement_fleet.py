@@ -77,11 +77,12 @@ class Fleet:
             self.processes[name].send_signal(number)
 
     async def end(self) -> list[int]:
-        """Stop all by SIGTERM; the codes with which they ended."""
-        for name in self.running():
-            self.signal(name, signal.SIGTERM)
+        """Stop those that run by SIGTERM; the codes with which they ended."""
+        running = [self.processes[name] for name in self.running()]
+        for process in running:
+            process.send_signal(signal.SIGTERM)
         codes = []
-        for process in self.processes.values():
+        for process in running:
             try:
                 codes.append(await asyncio.to_thread(process.wait, 30))
             except subprocess.TimeoutExpired:

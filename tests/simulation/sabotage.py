@@ -284,7 +284,7 @@ class Bug:
 
 
 BUGS: dict[str, Bug] = {
-    "claim": Bug(_no_claim, 8, ("deaf", "kill", "deaf")),
+    "claim": Bug(_no_claim, 18, ("deaf", "kill", "deaf")),
     "fence": Bug(_no_fence),
     "tail": Bug(_no_tail),
     "tail-end": Bug(_tail_from_the_end, 24),
@@ -292,12 +292,12 @@ BUGS: dict[str, Bug] = {
     "sends": Bug(_sends_unawaited),
     "acks": Bug(_verdicts_unacknowledged, 16),
     "table-first": Bug(_table_before_the_commit, 2),
-    "failed-batch": Bug(_on_after_a_failed_write, 1, ("fill_disk", "fill_disk", "kill")),
-    "older-policies": Bug(_older_policies, 4),
+    "failed-batch": Bug(_on_after_a_failed_write, 4, ("fill_disk", "fill_disk", "kill")),
+    "older-policies": Bug(_older_policies, 23),
     "policies-behind": Bug(_policies_behind),
     "position": Bug(_position_elsewhere),
     "uncommitted": Bug(_uncommitted_rows),
-    "warm": Bug(_warm_as_it_is),
+    "warm": Bug(_warm_as_it_is, 9),
     "usage-order": Bug(_usage_out_of_order),
     "redone-by-time": Bug(_redone_by_time, 27),
     "evaluated-again": Bug(_evaluated_again),
