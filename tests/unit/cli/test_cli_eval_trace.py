@@ -15,7 +15,7 @@ spec:
   match: project.environment == "production"
   rules:
     - id: long
-      when: size(llm.prompt) > 3 * llm.n && llm.model in ["gpt-4o"]
+      when: size(llm.prompt) > 3 + size(user.roles) && llm.model in ["gpt-4o"]
       then: deny
       code: LEN-1
     - {id: quiet, then: warn}
@@ -70,7 +70,7 @@ def test_every_part_has_its_value_and_its_place(evaluated):
     (term,) = [each for each in rule["condition"]["terms"] if each["text"].startswith("size")]
     assert (term["line"], term["column"], term["value"]) == (9, 13, "true")
     parts = {each["text"]: each.get("result") for each in term["terms"]}
-    assert parts == {"size(llm.prompt)": len(WORDS), "3 * llm.n": 3}
+    assert parts == {"size(llm.prompt)": len(WORDS), "3 + size(user.roles)": 3}
 
 
 def test_what_was_skipped_says_why(evaluated):
@@ -124,9 +124,9 @@ def test_a_listing_shows_the_source(evaluated):
     assert lines[0] == "r1: deny (LEN-1)"
     assert "    rule long (deny): matched" in lines
     at = lines.index(
-        '        9 |       when: size(llm.prompt) > 3 * llm.n && llm.model in ["gpt-4o"]'
+        '        9 |       when: size(llm.prompt) > 3 + size(user.roles) && llm.model in ["gpt-4o"]'
     )
-    assert "^ true: size(llm.prompt) > 3 * llm.n" in lines[at + 1]
+    assert "^ true: size(llm.prompt) > 3 + size(user.roles)" in lines[at + 1]
     assert any(line.endswith("^ 22: size(llm.prompt)") for line in lines)
 
 
