@@ -134,13 +134,13 @@ def checked_prefix(prefix: str) -> str:
 
 def data(name: str) -> Path:
     """
-    Where the packaged directory *name* lies: ``schemas``, ``topics`` or ``policies``.
+    Where the packaged directory *name* lies: ``schemas``, ``topics``, ``policies`` or ``docs``.
 
     In a source checkout these stand beside the package; in a wheel they are inside it.
 
     Raises: IntegrityError, if the installation lacks it.
     """
-    assert name in {"schemas", "topics", "policies"}, name
+    assert name in {"schemas", "topics", "policies", "docs"}, name
     for place in (_PACKAGE / "_data" / name, _PACKAGE.parent / name):
         if place.is_dir():
             return place

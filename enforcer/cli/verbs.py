@@ -101,6 +101,13 @@ VERBS: tuple[Verb, ...] = (
         ),
     ),
     Verb(
+        "explain",
+        "enforcer.cli.explain:explain",
+        POLICIES,
+        "Say what the code of a finding means.",
+        ("enforcer explain ENF0801",),
+    ),
+    Verb(
         "eval",
         "enforcer.cli.eval:evaluate",
         POLICIES,

@@ -1,7 +1,10 @@
-"""`policy check --fix` and `--fail-level`, as a shell sees them."""
+"""`policy check --fix`, `--fail-level` and `explain`, as a shell sees them."""
 
 from __future__ import annotations
 
+import pytest
+
+from enforcer import policy
 from enforcer.cli.main import run
 
 HEAD = "apiVersion: enforcer/v1\nkind: Policy\nmetadata: {id: p, tenant: acme}\nspec:\n  rules:\n"
@@ -25,3 +28,17 @@ def test_the_fail_level_decides_what_a_warning_is_worth(tmp_path):
     file.write_text(HEAD + "    - {id: r, when: attributes.risk > 3, then: deny}\n")
     assert run(["policy", "check", str(file)]) == 0
     assert run(["policy", "check", "--fail-level", "warning", str(file)]) == 3
+
+
+@pytest.mark.parametrize("code", [*policy.CODES, "enf0801", "0801", "801"])
+def test_every_code_is_explained(code, capsys):
+    """However a code is written, its title and text are printed."""
+    assert run(["explain", code]) == 0
+    out = capsys.readouterr().out
+    assert any(title in out for title in policy.CODES.values())
+
+
+def test_an_unknown_code_names_the_nearest(capsys):
+    """Exit code 5, and a code that there is."""
+    assert run(["explain", "ENF0809"]) == 5
+    assert "did you mean ENF080" in capsys.readouterr().err
