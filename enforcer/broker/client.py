@@ -47,6 +47,7 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "set_pid_and_epoch",
         "_pid_and_epoch",
         "_transaction_waiter",
+        "fatal_error",
         "increment_sequence_number",
         "is_in_transaction",
     ),
@@ -56,7 +57,7 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
     "AIOKafkaConnection": ("_versions",),
     # Positions and ends are read synchronously; an undrained partition delays its node for a shorter time.
     "AIOKafkaConsumer": ("_fetcher", "_subscription", "_coordinator", "_closed", "_client"),
-    "Fetcher": ("_prefetch_backoff", "_records", "_fetch_task"),
+    "Fetcher": ("_prefetch_backoff", "_proc_fetch_request", "_records", "_fetch_task"),
     "TopicPartitionState": ("lso", "highwater", "position", "has_valid_position"),
     # A static member that was dropped or replaced must not join again by itself.
     "GroupCoordinator": (

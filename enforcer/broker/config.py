@@ -63,6 +63,8 @@ class BrokerConfig:
     transaction_timeout_ms: int = 10_000
     """Kafka ends the transaction of a dead owner after it; until then read-committed readers stand still."""
     fetch_max_wait_ms: int = 20
+    fetch_gap_ms: int = 3
+    """A node is asked again no sooner than this after it was last asked; a fetch that waits is answered at once."""
     max_partition_fetch_bytes: int = 1 << 20
     batch_bytes: int = 768 * 1024
     """Below every topic's max.message.bytes, so that only a record by itself can be too large."""

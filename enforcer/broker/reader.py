@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer
@@ -52,6 +53,7 @@ class KafkaReader:
             await dispose_consumer(consumer, grace_s=config.close_timeout_s)
             raise
         consumer._fetcher._prefetch_backoff = _PREFETCH_BACKOFF_S  # noqa: SLF001 — client.PRIVATE_NAMES
+        pace_fetches(consumer._fetcher, config.fetch_gap_ms / 1000)  # noqa: SLF001 — client.PRIVATE_NAMES
         return cls(consumer, config, read_committed=read_committed)
 
     def assign(self, partitions: Sequence[Partition]) -> None:
@@ -191,3 +193,24 @@ class KafkaReader:
     @staticmethod
     def _tps(partitions: Iterable[Partition]) -> list[TopicPartition]:
         return [TopicPartition(*partition) for partition in partitions]
+
+
+def pace_fetches(fetcher: Any, gap_s: float) -> None:
+    """
+    Let *fetcher* begin a fetch of a node no sooner than *gap_s* after the one before.
+
+    A record that comes to a waiting fetch is answered at once, so a quiet input is not delayed. A busy one is
+    asked for less often, and each answer, which costs both sides about half a millisecond, holds more records.
+    """
+    send = fetcher._proc_fetch_request  # noqa: SLF001 — client.PRIVATE_NAMES
+    begun_s: dict[int, float] = {}
+
+    async def paced(assignment: Any, node_id: int, request: Any) -> bool:
+        wait_s = begun_s.get(node_id, 0.0) + gap_s - time.monotonic()
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+        begun_s[node_id] = time.monotonic()
+        done: bool = await send(assignment, node_id, request)
+        return done
+
+    fetcher._proc_fetch_request = paced  # noqa: SLF001 — client.PRIVATE_NAMES

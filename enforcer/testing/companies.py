@@ -55,8 +55,8 @@ COMPANIES: Final = (
         0.3,
         "eu",
         (
-            Team("robotik", "gold", 0.6),
-            Team("vertrieb", "silver", 0.25),
+            Team("logistik", "gold", 0.6),
+            Team("versand", "silver", 0.25),
             Team("praktikum", "free", 0.15, "dev"),
         ),
         (*_CLAUDE, *_GEMINI, ("openai", "gpt-4o-mini")),

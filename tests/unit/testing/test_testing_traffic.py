@@ -37,6 +37,24 @@ def test_a_seed_gives_the_same_traffic(calls):
     assert plain(islice(traffic(2), 200)) != some
 
 
+def test_every_partition_of_a_small_installation_has_traffic(calls):
+    """The ready tenants' accounts lie on all four partitions, none with less than a twentieth of the calls."""
+    by_team = {"globex": ("tenant", "team.id")}  # As policies/tenants has it.
+    partitions = Counter(
+        events.partition_of(
+            events.account_of(
+                call.request.tenant,
+                call.request.team.id,
+                by_team.get(call.request.tenant, ("tenant",)),
+            ).encode(),
+            4,
+        )
+        for call in calls
+    )
+    assert set(partitions) == set(range(4))
+    assert min(partitions.values()) > MANY / 20
+
+
 def test_no_prompt_and_no_id_repeats(calls):
     """Every request is a call of its own, with a text nobody has asked before."""
     assert len({call.request.id for call in calls}) == MANY
