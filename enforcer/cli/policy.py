@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from enforcer.cli import policy_compile, policy_fmt, policy_import, policy_schema, policy_test
+from enforcer.cli import (
+    policy_compile,
+    policy_fmt,
+    policy_import,
+    policy_prove,
+    policy_schema,
+    policy_test,
+)
 from enforcer.cli.broker_options import BootstrapOption, KafkaConfigOption, PrefixOption, resolve
 from enforcer.cli.output import OutputFormat, OutputOption, emit, note, write
 from enforcer.cli.policy_files import fix as mend
@@ -30,6 +37,8 @@ app = typer.Typer(no_args_is_help=True)
 app.command("test")(policy_test.run_tests)
 app.command("fmt")(policy_fmt.fmt)
 app.command("compile")(policy_compile.compile_)
+app.command("prove")(policy_prove.prove)
+app.command("equivalent")(policy_prove.equivalent)
 app.command("import")(policy_import.import_)
 app.command("schema")(policy_schema.schema)
 

@@ -216,6 +216,8 @@ class Environment(Mapping[str, Type]):
         self.values_by_name: Mapping[str, Any] = values or {}
         self.rows: Mapping[str, Mapping[str, bool]] = rows or {}
         self._facts: dict[str, Fact] = {}
+        self.given: Mapping[str, Fact] = {}
+        """Facts of one question alone, such as the verdict in what is to be proved."""
         self.cel = cel.Environment(self)
 
     def fact(self, name: str) -> Fact:

@@ -367,6 +367,8 @@ class _Reading:
     def _special(self, chain: _Chain, hidden: frozenset[str]) -> tuple[Fact, int] | None:
         """``values.id``, ``budget("id").amount``, ``rate("id").amount``, ``pii.at(0.3).types``."""
         root, steps = chain.root, chain.steps
+        if isinstance(root, Ident) and root.name in self._environment.given:
+            return self._environment.given[root.name], 0
         if isinstance(root, Ident) and root.name == "values" and not self._is_hidden(root, hidden):
             found = self._environment.value(str(steps[0][0])) if steps else None
             return (found, 1) if found is not None else None
