@@ -27,15 +27,17 @@ from typing import TYPE_CHECKING, Any, Final
 import z3
 
 from enforcer.policy import documents as models
-from enforcer.policy.checker import check_policy, check_tenant, check_values
+from enforcer.policy.checker import check_policy, check_values
 from enforcer.policy.conditions import to_plain
 from enforcer.policy.environment import fact_of
+from enforcer.policy.exemptions import EXCEPTION_USE
 from enforcer.policy.fields import FieldError, Kind, resolve
 from enforcer.policy.findings import Findings
 from enforcer.policy.ir import ALWAYS, NEVER
 from enforcer.policy.proving.conditions import Conditions
 from enforcer.policy.proving.values import Alternative, Members, Value, constant, equal
 from enforcer.policy.settings import TenantSettings
+from enforcer.policy.tenants import check_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from enforcer.policy.proving.symbols import Space
 
 VERDICTS: Final = ("deny", "modify", "warn", "allow")
+_US_NS: Final = 1_000
 _DETECTED: Final = ("pii", "secrets", "injection")
 _COUNTED: Final = ("llm.input_tokens", "llm.max_output_tokens", "llm.estimated_cost_usd")
 
@@ -131,6 +134,7 @@ class _Deciding:
         self._policies = policies
         self._space = space
         self._found = _Found()
+        self._uses: list[z3.BoolRef] = []
 
     def decision(self) -> Decision:
         found, space = self._found, self._space
@@ -140,7 +144,7 @@ class _Deciding:
         first = z3.Or(*found.denies)
         kept = self._second(modifies, first)
         self._default(kept)
-        self._limits(Conditions(space))
+        kept += self._limits(Conditions(space))
         denied = z3.Or(*found.denies)
         modified = z3.And(z3.Not(denied), z3.Or(*(when for _, when in kept)))
         for rule, when in kept:
@@ -160,6 +164,8 @@ class _Deciding:
             told = z3.And(verdicts[verdict], when)
             codes.setdefault(code, []).append(told)
             rules.setdefault(rule, []).append(told)
+        if self._uses:
+            codes[EXCEPTION_USE] = self._uses
         return (
             {code: z3.Or(*whens) for code, whens in codes.items()},
             {rule: z3.Or(*whens) for rule, whens in rules.items()},
@@ -177,6 +183,7 @@ class _Deciding:
                 name = f"{lowered.model.metadata.id}/{rule.id}"
                 condition = conditions.of(rule.condition)
                 when = z3.And(applies, condition.holds)
+                when = self._unless_exempt(rule, when, conditions)
                 if rule.failure is not None:
                     errs = z3.Or(guard_errs, z3.And(applies, condition.errs))
                     self._found.deny(rule.failure.code, name, errs)
@@ -198,6 +205,23 @@ class _Deciding:
         else:
             found.allows.append(when)
             found.reasons.append(("allow", code, name, when))
+
+    def _unless_exempt(
+        self, rule: RuleCode, when: z3.BoolRef, conditions: Conditions
+    ) -> z3.BoolRef:
+        """When a matched rule is not removed by an exception that has not expired; one that errs removes nothing."""
+        if not rule.exceptions:
+            return when
+        (now,) = self._space.fact(fact_of(resolve("now"))).alternatives
+        removed = z3.Or(
+            *(
+                z3.And(now.term < code.expires_us * _US_NS, conditions.of(code.condition).holds)
+                for code in rule.exceptions
+            )
+        )
+        # Whether the use is told depends on what was looked at before it.
+        self._uses.append(z3.And(when, removed, self._space.limit("an exception's use is told")))
+        return z3.And(when, z3.Not(removed))
 
     @staticmethod
     def _guard(lowered: Lowered, conditions: Conditions) -> tuple[z3.BoolRef, z3.BoolRef]:
@@ -226,6 +250,7 @@ class _Deciding:
                 name = f"{lowered.model.metadata.id}/{rule.id}"
                 condition = again.of(rule.condition)
                 when = z3.And(is_edited, applies, condition.holds)
+                when = self._unless_exempt(rule, when, again)
                 self._found.deny(rule.match.code, name, when)
                 if rule.failure is not None:
                     errs = z3.Or(guard_errs, z3.And(applies, condition.errs))
@@ -356,8 +381,13 @@ class _Deciding:
         anything = z3.Or(*found.denies, *found.warns, *found.allows, *(when for _, when in kept))
         found.deny("default_deny", "", z3.Not(anything))
 
-    def _limits(self, conditions: Conditions) -> None:
-        """Whether a limit is exceeded, or a price known, is anybody's guess."""
+    def _limits(self, conditions: Conditions) -> list[tuple[_Modify, z3.BoolRef]]:
+        """
+        Whether a limit is exceeded, or a price known, is anybody's guess.
+
+        Returns: What limits edit. Which deny rules the call so edited meets is a guess too.
+        """
+        edits: list[tuple[_Modify, z3.BoolRef]] = []
         for lowered in self._policies.lowered:
             applies, _ = self._guard(lowered, conditions)
             policy = lowered.model.metadata.id
@@ -369,11 +399,29 @@ class _Deciding:
                     if limit.model.on_exceeded == "warn":
                         self._found.warns.append(exceeded)
                         self._found.reasons.append(("warn", code, name, exceeded))
-                    else:
+                    elif limit.model.on_exceeded == "deny":
                         self._found.deny(code, name, exceeded)
+                    else:
+                        edits.append(self._edited_by_limit(code, name, exceeded))
                     if kind == "budget":
                         unknown = z3.And(applies, self._space.limit("no price is known"))
                         self._found.deny("unknown_model", name, unknown)
+        return edits
+
+    def _edited_by_limit(
+        self, code: str, name: str, exceeded: z3.BoolRef
+    ) -> tuple[_Modify, z3.BoolRef]:
+        """A limit that caps or downgrades: it edits, or denies; and deny rules may meet what it edited."""
+        space, found = self._space, self._found
+        found.deny(code, name, z3.And(exceeded, space.limit(f"{name} denies")))
+        for lowered in self._policies.lowered:
+            for rule in lowered.rules:
+                if rule.verdict == "deny":
+                    other = f"{lowered.model.metadata.id}/{rule.id}"
+                    meets = z3.And(exceeded, space.limit(f"{other} meets what {name} edited"))
+                    found.deny(rule.match.code, other, meets)
+        when = z3.And(exceeded, space.limit(f"{name} edits"))
+        return _Modify((0, "", name), code, name, exceeded, ()), when
 
 
 def _choice(when: z3.BoolRef, then: Value, otherwise: Value) -> Value:

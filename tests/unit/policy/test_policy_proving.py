@@ -51,6 +51,20 @@ budgets:
   - {id: b, key: team.id, per: day, limit_usd: 5}
 """
 )
+EXEMPT = spec(
+    """
+rules:
+  - {id: r, when: 'llm.model == "x"', then: deny, code: X}
+exceptions:
+  - {id: e, when: user.id == "u7", rules: [r], expires: 2030-01-01, approved_by: ciso, reason: migration}
+"""
+)
+CAPPING = spec(
+    """
+budgets:
+  - {id: b, per: day, limit_usd: 5, on_exceeded: cap}
+"""
+)
 STRUCTURED = spec(
     """
 rules:
@@ -93,6 +107,12 @@ PRODUCTION = 'project.environment == "production" && !("security" in user.roles)
         (ERRING, "!has(llm.max_tokens)", '"evaluation_error" in codes', "proved"),
         (SKIPPING, "!has(llm.max_tokens)", 'verdict == "allow"', "proved"),
         (KEYED, "!has(team.id)", '"missing_key" in codes', "proved"),
+        (EXEMPT, 'llm.model == "x" && user.id == "u8"', '"X" in codes', "proved"),
+        (EXEMPT, 'llm.model == "x" && now >= timestamp("2030-01-01T00:00:00Z")', '"X" in codes', "proved"),
+        (EXEMPT, 'llm.model == "x" && user.id == "u7" && now < timestamp("2030-01-01T00:00:00Z")', '!("X" in codes)', "proved"),
+        (EXEMPT, 'llm.model == "x"', '"X" in codes', "refuted"),
+        (CAPPING, "true", 'verdict != "warn"', "proved"),
+        (CAPPING, "true", 'verdict != "deny" && verdict != "modify"', "undecided"),
         (STRUCTURED, 'team.tier == "free" && llm.model == "a"', 'verdict == "deny"', "proved"),
         (STRUCTURED, "!has(team.tier)", 'verdict == "allow"', "proved"),
         (STRUCTURED, 'team.tier == "free"', 'verdict == "deny"', "refuted"),
