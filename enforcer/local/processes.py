@@ -82,7 +82,8 @@ def is_alive(pid: int, *, mark: float, marker: str) -> bool:
                 return False
             return start_mark(pid) == mark and marker in _command_line(process)
     except psutil.Error:
-        # It has ended, or it is somebody else's: ours can always be asked.
+        # It has ended, perhaps just now, or it is somebody else's: ours can always be asked.
+        _has_ended_here(pid)
         return False
 
 

@@ -29,13 +29,13 @@ def info(name: str, partitions: int, replication: int = 1, **config: str) -> Top
     return TopicInfo(name, "0" * 32, partitions, replication, settings)
 
 
-def test_the_packaged_topics_are_the_nine_of_the_wire() -> None:
+def test_the_packaged_topics_are_those_of_the_wire() -> None:
     """Every topic of the contract has its file, policies one partition, inputs the broker's time."""
     specs = {spec.name: spec for spec in load_specs()}
 
     assert set(specs) == {
         "requests", "usage", "decisions", "audit", "state", "calls", "policies",
-        "policy-history", "dead-letters",
+        "policy-history", "policy-acks", "dead-letters",
     }  # fmt: skip
     assert specs["policies"].partitions == 1
     for name in ("requests", "usage", "decisions"):
