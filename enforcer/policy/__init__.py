@@ -19,9 +19,16 @@ from enforcer.policy.model import (
     Match,
     RuleErrorInfo,
 )
-from enforcer.policy.program import ScopeProgram, TenantProgram, compile_scope, compile_tenant
+from enforcer.policy.program import (
+    ScopeProgram,
+    TenantProgram,
+    compile_scope,
+    compile_scope_steps,
+    compile_tenant,
+)
 from enforcer.policy.reading import ABSENT, get_path
 from enforcer.policy.settings import TenantSettings
+from enforcer.policy.steps import Steps, finish
 from enforcer.policy.stops import SCOPE as STOPS
 
 __all__ = [
@@ -41,10 +48,13 @@ __all__ = [
     "RateLimit",
     "RuleErrorInfo",
     "ScopeProgram",
+    "Steps",
     "TenantProgram",
     "TenantSettings",
     "compile_scope",
+    "compile_scope_steps",
     "compile_tenant",
+    "finish",
     "get_path",
     "key_values",
     "load",

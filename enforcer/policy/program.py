@@ -34,6 +34,7 @@ from enforcer.policy.model import (
 from enforcer.policy.rechecking import concerned, touched
 from enforcer.policy.requirements import both, either, requirements_of
 from enforcer.policy.settings import TenantSettings
+from enforcer.policy.steps import finish
 from enforcer.policy.stops import CODE as STOPPED
 from enforcer.policy.stops import StopCode, check_stop, stopping
 from enforcer.policy.tenants import check_tenant
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from enforcer.events import Request
     from enforcer.policy.loader import Document
     from enforcer.policy.paths import Path
+    from enforcer.policy.steps import Steps
 
 _Arguments: TypeAlias = "tuple[Request, FactsView, int | None, LimitsView | None]"
 
@@ -84,6 +86,13 @@ def compile_scope(
 
     Raises: PolicyError, if a document does not check.
     """
+    return finish(compile_scope_steps(documents, scope, previous=previous))
+
+
+def compile_scope_steps(
+    documents: Iterable[Document], scope: str, *, previous: ScopeProgram | None = None
+) -> Steps[ScopeProgram]:
+    """:func:`compile_scope`, a document's check or a function at a step: others may run between two of them."""
     own = sorted((each for each in documents if each.scope == scope), key=lambda each: each.digest)
     findings = Findings()
     settings: TenantSettings | None = None
@@ -94,23 +103,26 @@ def compile_scope(
         elif isinstance(document.model, models.Values):
             values.update(check_values(document.model, document.node, findings))
     values_digest = set_digest(each.digest for each in own if each.kind == "Values")
+    yield
     kept = _kept(previous, values_digest)
     documents_of_policies = [each for each in own if isinstance(each.model, models.Policy)]
-    lowered = {
-        each.digest: check_policy(each.model, each.node, values, findings)
-        for each in documents_of_policies
-        if isinstance(each.model, models.Policy) and each.digest not in kept
-    }
+    lowered: dict[str, Lowered] = {}
+    for each in documents_of_policies:
+        if isinstance(each.model, models.Policy) and each.digest not in kept:
+            yield
+            lowered[each.digest] = check_policy(each.model, each.node, values, findings)
+    yield
     stops = tuple(
         check_stop(document.model, document.node, findings)
         for document in own
         if isinstance(document.model, models.Stop)
     )
     raise_errors(findings.sorted())
-    parts = [
-        kept.get(each.digest) or _part(lowered[each.digest], each.digest)
-        for each in documents_of_policies
-    ]
+    parts: list[_Part] = []
+    for each in documents_of_policies:
+        part = kept.get(each.digest)
+        parts.append(part or (yield from _part(lowered.pop(each.digest), each.digest)))
+    yield
     return ScopeProgram(
         scope,
         set_digest(document.digest for document in own),
@@ -152,19 +164,24 @@ def _kept(previous: ScopeProgram | None, values_digest: str) -> dict[str, _Part]
     }
 
 
-def _part(lowered: Lowered, digest: str) -> _Part:
-    code = _compile(lowered, digest)
+def _part(lowered: Lowered, digest: str) -> Steps[_Part]:
+    code = yield from _compile(lowered, digest)
     if not lowered.model.spec.enabled:
         return _Part(code, (), ())
     return _Part(code, tuple(_budgets(lowered, code)), tuple(_rate_limits(lowered, code)))
 
 
-def _compile(lowered: Lowered, digest: str) -> PolicyCode:
+def _compile(lowered: Lowered, digest: str) -> Steps[PolicyCode]:
     policy = lowered.model
     match, unless = lowered.match, lowered.unless
     rules = lowered.rules if policy.spec.enabled else ()
     failures = Failures(policy.metadata.id, rules, match, unless)
     denies = [rule for rule in rules if rule.verdict == "deny"]
+    yield
+    guard = compile_guard(match or ALWAYS, unless)
+    yield
+    run = compile_run(match=match, unless=unless, rules=rules, failures=failures)
+    yield
     return PolicyCode(
         id=policy.metadata.id,
         scope=policy.metadata.tenant,
@@ -172,8 +189,8 @@ def _compile(lowered: Lowered, digest: str) -> PolicyCode:
         digest=digest,
         shadow=policy.spec.mode == "shadow",
         rules=rules,
-        run=compile_run(match=match, unless=unless, rules=rules, failures=failures),
-        guard=compile_guard(match or ALWAYS, unless),
+        run=run,
+        guard=guard,
         on_error=policy.spec.on_error,
         has_deny=bool(denies),
         deny_cost=max((cost(rule.condition) for rule in denies), default=Cost.FIELD),

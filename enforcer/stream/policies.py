@@ -11,6 +11,11 @@ Before and after a restart must be alike, and a restart knows only what a compac
 * A set whose documents have not come leaves the one before it in force, as long as that one is known; where
   none is, its scope is denied.
 * A set in force that loses a document, by a tombstone or a record that does not check, is invalid at once.
+
+A thousand policies take seconds to read and to compile, and a decision must not wait for them: a record is taken in
+by steps (``PolicyTable.steps``), and the follower lets the agents run after every ``SLICE_MS`` of them. What is in
+force and the table's offset change together, at the last step: until then agents decide under the set before, and
+say so.
 """
 
 from __future__ import annotations
@@ -35,6 +40,10 @@ if TYPE_CHECKING:
 GLOBAL: Final = "*"
 PROGRAMS_MAX: Final = 10_000
 """Composed programs kept: one a tenant, and tenants nobody knows are made up by callers."""
+
+SLICE_MS: Final = 2.0
+"""Of work on policies between two turns of the agents; one step, which is the check or a function of one policy, may
+be longer."""
 
 WATCH_S: Final = 1.0
 WATCH_TIMEOUT_S: Final = 5.0
@@ -75,19 +84,33 @@ class PolicyTable:
 
     def apply(self, offset: int, key: bytes | None, value: bytes | None) -> list[SetInForce]:
         """
-        Take one record in.
+        Take one record in, at once.
 
         Returns: The sets that came into force by it, usually none or one.
         """
+        return policy.finish(self.steps(offset, key, value))
+
+    def steps(
+        self, offset: int, key: bytes | None, value: bytes | None
+    ) -> policy.Steps[list[SetInForce]]:
+        """Take one record in, by steps, to the end and before the next one; its effect is that of the last step."""
+        changes = yield from self._changes(offset, key, value)
         self.offset = offset + 1
+        for change in changes:
+            self._put(change)
+        return changes
+
+    def _changes(
+        self, offset: int, key: bytes | None, value: bytes | None
+    ) -> policy.Steps[list[SetInForce]]:
         scope, _, rest = (key or b"").decode("utf-8", "replace").partition("/")
         if rest == "set":
-            return self._apply_set(scope, offset, value)
+            return (yield from self._take_set(scope, offset, value))
         kind, _, digest = rest.partition("/")
         if kind != "doc":
             _log.warning("policy_record_unknown", offset=offset)
             return []
-        return self._apply_document(scope, digest, offset, value)
+        return (yield from self._take_document(scope, digest, offset, value))
 
     def sets(self) -> list[SetInForce]:
         """All sets in force, by scope."""
@@ -120,9 +143,9 @@ class PolicyTable:
             stops=stops.program if stops else None,
         )
 
-    def _apply_document(
+    def _take_document(
         self, scope: str, digest: str, offset: int, value: bytes | None
-    ) -> list[SetInForce]:
+    ) -> policy.Steps[list[SetInForce]]:
         place = (scope, digest)
         before = self._documents.get(place)
         if value is None:
@@ -131,7 +154,7 @@ class PolicyTable:
             self._documents[place] = self._read_document(scope, digest, value)
         pending = self._pending.get(scope)
         if pending is not None and digest in pending.documents:
-            changes = self._try_set(scope, pending, offset)
+            changes = yield from self._try_set(scope, pending, offset)
             if changes:
                 return changes
         named = self._named.get(scope)
@@ -140,7 +163,7 @@ class PolicyTable:
         # A document is what its digest says: written again it changes nothing, damaged or mended it does.
         if (before is None) == (self._documents.get(place) is None):
             return []
-        return self._try_set(scope, named, offset)
+        return (yield from self._try_set(scope, named, offset))
 
     def _read_document(self, scope: str, digest: str, value: bytes) -> policy.Document | None:
         """The document, or None for one that does not check: its set will be invalid."""
@@ -154,25 +177,25 @@ class PolicyTable:
             return None
         return document
 
-    def _apply_set(self, scope: str, offset: int, value: bytes | None) -> list[SetInForce]:
+    def _take_set(
+        self, scope: str, offset: int, value: bytes | None
+    ) -> policy.Steps[list[SetInForce]]:
         if value is None:
             self._pending.pop(scope, None)
             self._named.pop(scope, None)
-            if self._in_force.pop(scope, None) is None:
-                return []
-            self._programs.clear()
-            self._removed[scope] = removed = SetInForce(scope, "", offset, None)
-            return [removed]
+            return [SetInForce(scope, "", offset, None)] if scope in self._in_force else []
         self._pending.pop(scope, None)
         try:
             record = events.decode_policy_set(value)
         except EnforcerError as error:
             self._named.pop(scope, None)
             return [self._invalid(scope, "", offset, f"the set cannot be read: {error.code}")]
-        return self._try_set(scope, record, offset)
+        return (yield from self._try_set(scope, record, offset))
 
-    def _try_set(self, scope: str, record: events.PolicySet, offset: int) -> list[SetInForce]:
-        """Put the set of *record* in force, by the record of the topic at *offset*."""
+    def _try_set(
+        self, scope: str, record: events.PolicySet, offset: int
+    ) -> policy.Steps[list[SetInForce]]:
+        """What the set of *record* comes to, by the record of the topic at *offset*."""
         known = self._documents
         if any((scope, digest) not in known for digest in record.documents):
             if scope in self._in_force and self._named.get(scope) is not record:
@@ -190,7 +213,7 @@ class PolicyTable:
             return [self._invalid(scope, record.digest, offset, "a document does not check")]
         before = self._in_force.get(scope)
         try:
-            program = policy.compile_scope(
+            program = yield from policy.compile_scope_steps(
                 valid, scope, previous=before.program if before is not None else None
             )
         except Exception as error:  # noqa: BLE001 — as above: nobody decides under what does not compile
@@ -198,17 +221,21 @@ class PolicyTable:
             return [self._invalid(scope, record.digest, offset, why)]
         if program.digest != record.digest:
             return [self._invalid(scope, record.digest, offset, "the set's digest is another")]
-        return [self._set(SetInForce(scope, record.digest, offset, program))]
+        return [SetInForce(scope, record.digest, offset, program)]
 
     def _invalid(self, scope: str, digest: str, offset: int, why: str) -> SetInForce:
         _log.error("policy_set_invalid", scope=scope, digest=digest, reason=why)
-        return self._set(SetInForce(scope, digest, offset, None, invalid=f"{scope}: {why}"))
+        return SetInForce(scope, digest, offset, None, invalid=f"{scope}: {why}")
 
-    def _set(self, in_force: SetInForce) -> SetInForce:
-        self._in_force[in_force.scope] = in_force
-        self._removed.pop(in_force.scope, None)
+    def _put(self, change: SetInForce) -> None:
+        """Into force, or out of it."""
+        if change.program is not None or change.invalid:
+            self._in_force[change.scope] = change
+            self._removed.pop(change.scope, None)
+        else:
+            del self._in_force[change.scope]
+            self._removed[change.scope] = change
         self._programs.clear()
-        return in_force
 
 
 def _code(error: Exception) -> str:
@@ -248,7 +275,7 @@ class PolicyFollower:
         """Read until the table's position has reached *end* (only before ``run``)."""
         assert self._reader is not None
         while (self._reader.position(self._topic, 0) or 0) < end:
-            self._take(await self._reader.poll(200))
+            await self._take(await self._reader.poll(200))
         self.table.offset = max(self.table.offset, end)
         self._current_s = time.monotonic()
 
@@ -263,7 +290,7 @@ class PolicyFollower:
         reader = self._reader
         assert reader is not None
         while True:
-            self._take(await reader.poll(500))
+            await self._take(await reader.poll(500))
             # Control records and aborted ones move the position and deliver nothing.
             position = reader.position(self._topic, 0) or 0
             if position > self.table.offset:
@@ -295,10 +322,34 @@ class PolicyFollower:
         if self._reader is not None:
             await self._reader.close()
 
-    def _take(self, polled: dict[tuple[str, int], list[Record]]) -> None:
-        for records in polled.values():
-            for record in records:
-                for in_force in self.table.apply(record.offset, record.key, record.value):
-                    if self._on_change is not None:
-                        self._on_change(in_force)
+    async def _take(self, polled: dict[tuple[str, int], list[Record]]) -> None:
+        """Take in what was read, a slice at a time."""
+        until_s = _slice_end_s()
+        for record in (each for records in polled.values() for each in records):
+            steps = self.table.steps(record.offset, record.key, record.value)
+            while (changes := _step(steps)) is None:
+                if time.monotonic() >= until_s:
+                    await asyncio.sleep(0)
+                    until_s = _slice_end_s()
+            # No agent decides between the table's change and hearing of it.
+            for in_force in changes:
+                if self._on_change is not None:
+                    self._on_change(in_force)
             self._changed.set()
+            if time.monotonic() >= until_s:
+                await asyncio.sleep(0)
+                until_s = _slice_end_s()
+
+
+def _slice_end_s() -> float:
+    return time.monotonic() + SLICE_MS / 1000
+
+
+def _step(steps: policy.Steps[list[SetInForce]]) -> list[SetInForce] | None:
+    """One step more; the result after the last."""
+    try:
+        next(steps)
+    except StopIteration as done:
+        changes: list[SetInForce] = done.value
+        return changes
+    return None

@@ -253,18 +253,18 @@ def _policies_behind(put: Callable[..., None]) -> None:
     """An agent names the newest policy offset while it decides under the set before."""
     apply = PolicyFollower._take
 
-    def taking(self: Any, polled: Any) -> None:
+    async def taking(self: Any, polled: Any) -> None:
         kept = getattr(PolicyFollower, "_held", {})
         held = kept.pop(id(self), None)
         if held is not None:
-            apply(self, held)
+            await apply(self, held)
         if polled and self.table.sets():
             (records,) = polled.values()
             self.table.offset = max(self.table.offset, records[-1].offset + 1)
             kept[id(self)] = polled
             polled = {}
         PolicyFollower._held = kept  # type: ignore[attr-defined]
-        apply(self, polled)
+        await apply(self, polled)
 
     put(PolicyFollower, "_take", taking)
 

@@ -358,6 +358,30 @@ def test_programs_are_composed_and_taken_over():
     assert after.digest != before.digest
 
 
+def test_compiled_by_steps_and_at_once_the_program_is_the_same():
+    """
+    Every policy is checked and compiled in steps of its own, and each function is byte for byte that of one go.
+    """
+    found = documents(
+        spec("rules: [{id: a, when: 'llm.n > 2', then: deny}]\nunless: \"has(user.id)\""),
+        spec(f"match: {MODEL}\nrules: [{{id: a, then: warn}}]", name="q"),
+        spec("budgets: [{id: b, per: day, limit_usd: 1}]", name="r"),
+    )
+    steps, count = policy.compile_scope_steps(found, "acme"), 0
+    with pytest.raises(StopIteration) as done:
+        while True:
+            next(steps)
+            count += 1
+    assert count >= 2 * len(found)
+    by_steps, at_once = done.value.value, policy.compile_scope(found, "acme")
+    assert (by_steps.digest, by_steps.documents) == (at_once.digest, at_once.documents)
+    assert [b.id for b in by_steps.budgets] == [b.id for b in at_once.budgets] == ["b"]
+    for one, other in zip(by_steps.policies, at_once.policies, strict=True):
+        assert (one.id, one.digest, one.requirements) == (other.id, other.digest, other.requirements)
+        assert one.run.__code__ == other.run.__code__
+        assert one.guard.__code__ == other.guard.__code__
+
+
 class Unknown(Facts):
     """Facts of a text that is too large to read."""
 

@@ -144,7 +144,7 @@ def test_a_set_that_does_not_compile_denies_its_scope(monkeypatch):
     def fail(*_args, **_kwargs):
         raise RecursionError
 
-    monkeypatch.setattr(policies.policy, "compile_scope", fail)
+    monkeypatch.setattr(policies.policy, "compile_scope_steps", fail)
     table = fed(doc(A), the_set(A))
     assert table.sets()[0].invalid == "*: does not compile: RecursionError"
 
@@ -173,6 +173,51 @@ def test_records_nobody_knows_are_passed_over():
     """A key of no known form changes nothing but the offset."""
     table = fed((b"*/what/ever", b"x"), (None, b"x"), (b"\xff", None))
     assert (table.offset, table.sets()) == (3, [])
+
+
+# -- by steps -------------------------------------------------------------------------------------------------------
+
+
+def test_until_the_last_step_the_set_before_is_in_force_under_its_offset():
+    """Agents decide between the steps: all that they see, offset and program, is of before the record."""
+    table = fed(doc(A), the_set(A), doc(B), doc(C))
+    before, told = table.program("acme"), table.sets()
+    steps = table.steps(4, *the_set(A, B, C))
+    seen = 0
+    with pytest.raises(StopIteration) as done:
+        while True:
+            next(steps)
+            seen += 1
+            assert (table.offset, table.sets(), table.program("acme") is before) == (4, told, True)
+    assert seen > 4, "two policies are checked and compiled, each in steps of its own"
+    (change,) = done.value.value
+    assert (table.offset, change.offset, state(table)) == (5, 4, digest(A, B, C))
+
+
+async def test_others_run_while_a_set_comes_and_hear_of_it_at_once(monkeypatch):
+    """Between two slices whoever waits has a turn; a new program is never seen before its change was told."""
+    monkeypatch.setattr(policies, "SLICE_MS", 0)
+    cluster, told, seen = Cluster(), [], []
+    cluster.put_set(deny_word("one"))
+    follower = PolicyFollower(cluster, "enforcer.policies", lambda c: told.append(c.digest))
+    await follower.start()
+
+    async def decides():
+        while True:
+            assert {s.digest for s in follower.table.sets()} == {told[-1]}
+            seen.append((follower.table.offset, told[-1]))
+            await asyncio.sleep(0)
+
+    running = [asyncio.create_task(follower.run()), asyncio.create_task(decides())]
+    named = (deny_word(word).replace("id: words", f"id: {word}") for word in ("two", "three"))
+    cluster.put_set(deny_word("one"), *named)
+    await until(lambda: len(told) == 2)
+    assert len([each for each in seen if each[0] > 2 and each[1] == told[0]]) > 4
+    for each in running:
+        each.cancel()
+    ended = await asyncio.gather(*running, return_exceptions=True)
+    assert isinstance(ended[1], asyncio.CancelledError), ended[1]
+    await follower.stop()
 
 
 # -- removal, changes ----------------------------------------------------------------------------------------------
@@ -220,13 +265,13 @@ def test_made_up_tenants_do_not_fill_the_memory(monkeypatch):
 def test_the_program_before_is_given_to_the_compiler(monkeypatch):
     """What has not changed of a scope is not compiled again."""
     given = []
-    compile_scope = policy.compile_scope
+    compile_scope_steps = policy.compile_scope_steps
 
     def spy(documents, scope, *, previous=None):
         given.append(previous)
-        return compile_scope(documents, scope, previous=previous)
+        return compile_scope_steps(documents, scope, previous=previous)
 
-    monkeypatch.setattr(policies.policy, "compile_scope", spy)
+    monkeypatch.setattr(policies.policy, "compile_scope_steps", spy)
     table = fed(doc(A), the_set(A))
     first = table.sets()[0].program
     fed(doc(B), the_set(A, B), table=table)
