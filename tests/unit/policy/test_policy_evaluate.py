@@ -358,6 +358,16 @@ def test_programs_are_composed_and_taken_over():
     assert after.digest != before.digest
 
 
+def _marked(steps, marks):
+    """The same steps, each of them counted."""
+    while True:
+        try:
+            yield next(steps)
+        except StopIteration as done:
+            return done.value
+        marks.append(len(marks))
+
+
 def test_compiled_by_steps_and_at_once_the_program_is_the_same():
     """
     Every policy is checked and compiled in steps of its own, and each function is byte for byte that of one go.
@@ -367,17 +377,18 @@ def test_compiled_by_steps_and_at_once_the_program_is_the_same():
         spec(f"match: {MODEL}\nrules: [{{id: a, then: warn}}]", name="q"),
         spec("budgets: [{id: b, per: day, limit_usd: 1}]", name="r"),
     )
-    steps, count = policy.compile_scope_steps(found, "acme"), 0
-    with pytest.raises(StopIteration) as done:
-        while True:
-            next(steps)
-            count += 1
-    assert count >= 2 * len(found)
-    by_steps, at_once = done.value.value, policy.compile_scope(found, "acme")
+    marks = []
+    by_steps = policy.finish(_marked(policy.compile_scope_steps(found, "acme"), marks))
+    assert len(marks) >= 2 * len(found)
+    at_once = policy.compile_scope(found, "acme")
     assert (by_steps.digest, by_steps.documents) == (at_once.digest, at_once.documents)
     assert [b.id for b in by_steps.budgets] == [b.id for b in at_once.budgets] == ["b"]
     for one, other in zip(by_steps.policies, at_once.policies, strict=True):
-        assert (one.id, one.digest, one.requirements) == (other.id, other.digest, other.requirements)
+        assert (one.id, one.digest, one.requirements) == (
+            other.id,
+            other.digest,
+            other.requirements,
+        )
         assert one.run.__code__ == other.run.__code__
         assert one.guard.__code__ == other.guard.__code__
 
