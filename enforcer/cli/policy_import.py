@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from enforcer.policy.importing import Imported, Line
 
 _EXIT_INVALID = 3
+_EXIT_LEFT_OUT = 4
 
 
 def import_(
@@ -33,6 +34,9 @@ def import_(
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite files that are there already.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 4 where a rule is `not possible`.")
     ] = False,
     output: OutputOption = OutputFormat.TABLE,
 ) -> int:
@@ -64,7 +68,9 @@ def import_(
     lines = [line for _, each in found for line in each.lines if line.rule]
     counts = {status: sum(line.status == status for line in lines) for status in _STATUSES}
     note(", ".join(f"{count} {status}" for status, count in counts.items()))
-    return _EXIT_INVALID if findings else 0
+    if findings:
+        return _EXIT_INVALID
+    return _EXIT_LEFT_OUT if strict and counts["not possible"] else 0
 
 
 _STATUSES = ("exact", "changed", "not possible")

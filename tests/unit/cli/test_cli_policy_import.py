@@ -54,6 +54,15 @@ def test_files_are_written_and_not_overwritten(old, capsys, tmp_path):
     assert call(capsys, "import", old, "--out", out_dir, "--force")[0] == 0
 
 
+def test_strict_says_with_its_exit_code_that_a_rule_was_left_out(old, capsys, tmp_path):
+    """4 where a rule is not possible, though everything is written and told; 0 where each found its place."""
+    code, out, err = call(capsys, "import", old, "--strict")
+    assert (code, "1 exact, 0 changed, 1 not possible" in err) == (4, True)
+    assert out == call(capsys, "import", old)[1] != ""
+    old.write_text(OLD[: OLD.index("  - id: r2")])
+    assert call(capsys, "import", old, "--strict")[0] == 0
+
+
 def test_programs_read_json(old, capsys):
     """Documents and a row a rule."""
     code, out, _ = call(capsys, "import", old, "--output", "json")
