@@ -4,6 +4,11 @@ The scan: one RE2 set over the text says which kinds can be in it; exact work on
 Linear in the text for every input: RE2 does not backtrack, recognisers look at bounded windows,
 and each kind stops at 1,000 findings. The set carries a pattern that matches every text; a set
 that does not report it has erred, and the scan errs with it instead of finding nothing.
+
+The states of a set's automaton are built as texts ask for them, and those of many patterns together
+are nearly their product: a long text of random letters asks for a new one at each step, which costs
+a hundred times the step. So a long text is read by several sets of few patterns each, whose states
+are soon known.
 """
 
 from __future__ import annotations
@@ -33,6 +38,10 @@ SCAN_BYTES_MAX = 1 << 20
 FINDINGS_MAX = 1000
 CONFIDENCE_DEFAULT = 0.5
 _PROVEN_RANK = 101
+# From this length on a text is read by several sets; measured with base64 of random bytes.
+_SPLIT_BYTES_MIN = 1 << 14
+_PATTERNS_PER_SET = 12
+_SETS_MAX = 8
 
 
 class Finding(NamedTuple):
@@ -80,6 +89,9 @@ class _Group:
     plan: Plan
 
 
+_Owned = tuple[bytes, Recogniser | _Group]
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """The set of patterns of some kinds, and whose pattern each is."""
@@ -92,12 +104,13 @@ class Program:
 class Registry:
     """Kinds that can be looked for together, and the programs of the subsets that were asked for."""
 
-    __slots__ = ("_program", "kinds", "recognisers")
+    __slots__ = ("_program", "_split", "kinds", "recognisers")
 
     def __init__(self, recognisers: Iterable[Recogniser]) -> None:
         self.recognisers = {recogniser.kind: recogniser for recogniser in recognisers}
         self.kinds: tuple[str, ...] = tuple(self.recognisers)
         self._program = lru_cache(maxsize=256)(self._compile)
+        self._split = lru_cache(maxsize=256)(self._compile_split)
 
     def program(self, kinds: frozenset[str], *, at: float = CONFIDENCE_DEFAULT) -> Program:
         """The program of some kinds, compiled when first asked for: one for what counts, one for all."""
@@ -126,36 +139,56 @@ class Registry:
         data = text.encode("utf-8", "replace")
         if len(data) > scan_bytes_max:
             raise too_large(len(data), scan_bytes_max)
-        program = self._program(kinds, at >= CONFIDENCE_DEFAULT)
-        hits: Sequence[int] = program.matcher.Match(data) or ()
-        if len(hits) == 1 and hits[0] == program.sentinel:
-            return Findings()
-        if program.sentinel not in hits:
-            raise DetectError("the pattern set failed", code="detect_failed")
-        return _exact(data, text, {program.owners[hit] for hit in hits}, at)
+        counts = at >= CONFIDENCE_DEFAULT
+        if len(data) >= _SPLIT_BYTES_MIN:
+            owners = {owner for part in self._split(kinds, counts) for owner in _hit(part, data)}
+        else:
+            owners = _hit(self._program(kinds, counts), data)
+        return _exact(data, text, owners, at) if owners else Findings()
 
     def _compile(self, kinds: frozenset[str], counts: bool) -> Program:  # noqa: FBT001 — a key of the cache
-        matcher = re2.Set.SearchSet(options())
-        owners: list[Recogniser | _Group | None] = []
+        return _compiled(self._owned_patterns(kinds, counts=counts))
+
+    def _compile_split(self, kinds: frozenset[str], counts: bool) -> tuple[Program, ...]:  # noqa: FBT001 — as above
+        owned = self._owned_patterns(kinds, counts=counts)
+        parts = max(1, min(_SETS_MAX, len(owned) // _PATTERNS_PER_SET))
+        # Neighbours are alike and multiply most; every n-th keeps them apart.
+        return tuple(_compiled(owned[part::parts]) for part in range(parts))
+
+    def _owned_patterns(self, kinds: frozenset[str], *, counts: bool) -> list[_Owned]:
+        """The patterns of some kinds, and whose each is."""
+        owned: list[_Owned] = []
         families: dict[Family, list[Recogniser]] = {}
         for kind in sorted(kinds):
             recogniser = self.recognisers[kind]
             if recogniser.family is not None:
                 families.setdefault(recogniser.family, []).append(recogniser)
                 continue
-            for source in recogniser.patterns:
-                matcher.Add(utf8(source))
-                owners.append(recogniser)
+            owned += [(source, recogniser) for source in recogniser.patterns]
         for family, members in families.items():
             own = tuple(members)
             group = _Group(own, family.plan(own, CONFIDENCE_DEFAULT if counts else 0.0))
-            for source in group.plan.patterns:
-                matcher.Add(utf8(source))
-                owners.append(group)
-        matcher.Add(b"")
-        owners.append(None)
-        matcher.Compile()
-        return Program(matcher, tuple(owners), len(owners) - 1)
+            owned += [(source, group) for source in group.plan.patterns]
+        return owned
+
+
+def _compiled(owned: list[_Owned]) -> Program:
+    matcher = re2.Set.SearchSet(options())
+    for source, _ in owned:
+        matcher.Add(utf8(source))
+    matcher.Add(b"")
+    matcher.Compile()
+    return Program(matcher, (*[owner for _, owner in owned], None), len(owned))
+
+
+def _hit(program: Program, data: bytes) -> set[Recogniser | _Group | None]:
+    """Whose patterns are in the text; nobody's, mostly."""
+    hits: Sequence[int] = program.matcher.Match(data) or ()
+    if len(hits) == 1 and hits[0] == program.sentinel:
+        return set()
+    if program.sentinel not in hits:
+        raise DetectError("the pattern set failed", code="detect_failed")
+    return {program.owners[hit] for hit in hits}
 
 
 def too_large(size: int, scan_bytes_max: int) -> DetectError:
