@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from enforcer import detect, events, policy, state
-from enforcer.bench import machine, scale, workload
+from enforcer.bench import arrival, machine, scale, workload
 from enforcer.bench.figures import is_noisy, rounded, spread
 from enforcer.engine import Arrival, Engine, EngineConfig
 
@@ -65,7 +65,8 @@ def measure(rounds: int, count: int) -> dict[str, Any]:
             "shadow_multiple": median(shadow),
             "policies_multiple": _multiple(taken["policies_1000"], taken["policies_10"]),
             "allocated_bytes": _allocated(program_of, records),
-        },
+        }
+        | arrival.measure(),
         "baseline": {"rules_20_us": median(taken["interpreter"])},
         "multiple": median(multiples),
         "multiple_spread": spread(multiples),

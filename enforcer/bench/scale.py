@@ -35,8 +35,12 @@ _REQUEST: Final = {
 
 def documents(count: int) -> tuple[policy.Document, ...]:
     """*count* policies of two rules, the first ten of team 0, the others of a team each."""
-    found = [_policy(at, f"team-{0 if at < CAN_MATCH else at}") for at in range(count)]
-    return _loaded(found)
+    return _loaded(bodies(count))
+
+
+def bodies(count: int) -> list[dict[str, Any]]:
+    """:func:`documents` as they are written."""
+    return [_policy(at, f"team-{0 if at < CAN_MATCH else at}") for at in range(count)]
 
 
 def _policy(at: int, team: str) -> dict[str, Any]:

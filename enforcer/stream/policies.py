@@ -41,7 +41,7 @@ GLOBAL: Final = "*"
 PROGRAMS_MAX: Final = 10_000
 """Composed programs kept: one a tenant, and tenants nobody knows are made up by callers."""
 
-SLICE_MS: Final = 2.0
+SLICE_MS: Final = 1.0
 """Of work on policies between two turns of the agents; one step, which is the check or a function of one policy, may
 be longer."""
 

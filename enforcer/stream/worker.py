@@ -114,7 +114,7 @@ class Worker:
             )
             opened.push_async_callback(self._membership.close)
             await self._membership.start()
-            opened.enter_context(_rare_collections())
+            opened.enter_context(rare_collections())
             await self._run_tasks()
 
     async def _run_tasks(self) -> None:
@@ -406,7 +406,7 @@ class Worker:
 
 
 @contextlib.contextmanager
-def _rare_collections() -> Iterator[None]:
+def rare_collections() -> Iterator[None]:
     """
     What lives now lives for long; collecting it again and again costs verdicts their milliseconds.
 
