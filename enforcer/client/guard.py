@@ -7,14 +7,19 @@ first words leave after the second word has come, and a finding never leaves by 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
-from enforcer.detect import pii
+from enforcer.detect import combined, pii
 from enforcer.detect.redaction import NO_KEYS, RedactionKeys, Style
 from enforcer.detect.stream import StreamRedactor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Iterable
+
+    from enforcer.events import Decision
+
+_LABEL: Final = re.compile(r"\[([A-Z0-9_]+?)_(?:REDACTED|HASH_[a-p]+|PSEUDONYM_[a-p]+)\]")
 
 
 async def guard(
@@ -51,3 +56,25 @@ async def guard(
         close = getattr(stream, "aclose", None)
         if close is not None:
             await close()
+
+
+def asked_by(decision: Decision | None) -> tuple[frozenset[str], Style] | None:
+    """
+    The kinds and the style in which a decision's answer is to be redacted; None where it asks for nothing.
+
+    A decision that redacted the question asks for it. The wire carries its splices, not the policy's
+    kinds: so the kinds on by default, and those the splices name. The style is the splices' own if all
+    were removed or masked; else labels, which need no key.
+    """
+    if decision is None or decision.verdict != "modify":
+        return None
+    texts = [edit.text or "" for edit in decision.edits if edit.op == "splice"]
+    if not texts:
+        return None
+    named = {kind.lower() for text in texts for kind in _LABEL.findall(text)}
+    style: Style = "label"
+    if not any(texts):
+        style = "remove"
+    elif all(text and not text.strip("*") for text in texts):
+        style = "mask"
+    return pii.DEFAULT | (named & combined.KINDS), style

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from enforcer.client.guard import asked_by, guard
+
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterable
+
     from enforcer.events import Decision, Request
 
 
@@ -39,6 +43,11 @@ class Outcome:
     def allowed(self) -> bool:
         """Whether ``request`` may go to the model."""
         return self.acted in {"allow", "modify", "timeout_allow"}
+
+    def guard(self, stream: AsyncIterable[str]) -> AsyncIterable[str]:
+        """The answer's stream, redacted where the decision redacted the question; else as it is."""
+        asked = asked_by(self.decision)
+        return stream if asked is None else guard(stream, *asked)
 
 
 @dataclass(slots=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from enforcer.client import guard
+from enforcer import events
+from enforcer.client import Outcome, guard
 from enforcer.detect import DetectError
 
 
@@ -48,3 +49,41 @@ async def test_a_style_without_its_key_ends_the_stream():
     with pytest.raises(DetectError) as caught:
         _ = [piece async for piece in guard(Stream(["mail a@b.com ok"]), style="hash")]
     assert caught.value.code == "no_key"
+
+
+def outcome(*texts: str) -> Outcome:
+    edits = [events.Edit("splice", "/llm/messages/0/content", text=text) for text in texts]
+    decision = events.Decision(
+        id="d",
+        request_id="r",
+        attempt=0,
+        tenant="acme",
+        account="acme",
+        verdict="modify" if texts else "allow",
+        http_status=200,
+        reasons=[],
+        edits=edits,
+        policy_digest="",
+        data_digest="",
+        engine="test",
+        source=events.Source("requests", 0, 0, 0, 0, 0),
+        time_us=1,
+    )
+    return Outcome(decision.verdict, decision.verdict, "", decision, {}, 1.0, False, "")
+
+
+@pytest.mark.parametrize(
+    ("splices", "left"),
+    [
+        ([], "mail a@b.com, or see https://x.org/a now"),
+        (["[EMAIL_REDACTED]"], "mail [EMAIL_REDACTED], or see https://x.org/a now"),
+        (["[URL_REDACTED]"], "mail [EMAIL_REDACTED], or see [URL_REDACTED] now"),
+        (["[EMAIL_HASH_abcd]"], "mail [EMAIL_REDACTED], or see https://x.org/a now"),
+        (["*****"], "mail *******, or see https://x.org/a now"),
+        ([""], "mail , or see https://x.org/a now"),
+    ],
+)
+async def test_a_decision_that_redacts_the_question_guards_the_answer(splices, left):
+    """Kinds and style come from the decision's splices; without any the stream passes as it is."""
+    stream = Stream(["mail a@b", ".com, or see ", "https://x.org/a now"])
+    assert "".join([piece async for piece in outcome(*splices).guard(stream)]) == left
