@@ -72,7 +72,10 @@ VERBS: tuple[Verb, ...] = (
         "enforcer.cli.worker:worker",
         RUN,
         "Run agents that decide requests.",
-        ("enforcer worker --metrics-port 9464", "enforcer worker --processes 4"),
+        (
+            "enforcer worker --metrics-port 9464",
+            "enforcer worker --bootstrap kafka-1:9092,kafka-2:9092",
+        ),
     ),
     Verb(
         "topics",
