@@ -36,8 +36,11 @@ def formatted(name: str, text: str) -> tuple[str | None, Sequence[Finding]]:
     before = read(name, text, findings, limits=_LIMITS)
     if findings.error_count:
         return None, findings.sorted()
-    if not before:
-        return _trimmed(text), ()
+    is_bare = not any(isinstance(each.node.value, dict | list) for each in before)
+    if not before or (is_bare and not _is_json(name, text)):
+        return _trimmed(
+            text
+        ), ()  # No entries: nothing to lay out, and nothing that comments belong to.
     if _is_json(name, text):
         return "\n".join(_json(plain(each.node), 0) for each in before) + "\n", ()
     found = _yaml(text)

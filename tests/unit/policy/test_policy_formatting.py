@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from enforcer.policy.canonical import canonical_json
@@ -115,6 +115,7 @@ def streams(draw):
 
 
 @given(streams())
+@example("-- a\n- a\n- a  # beside\n")
 @settings(max_examples=400, deadline=None)
 def test_the_layout_of_a_layout_is_itself_and_says_the_same(text):
     """
