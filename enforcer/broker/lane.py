@@ -174,6 +174,10 @@ class Lane:
     async def settled(self) -> None:
         """Wait for all that was enqueued; raises the first failure."""
         while self._pending:
-            await asyncio.gather(*self._pending)
+            told = list(self._pending)
+            await asyncio.gather(*told)
+            # From Python 3.12 on, gathering what is done already does not yield, and the futures' own callbacks
+            # would never get their turn to take them off.
+            self._pending.difference_update(told)
         if self.failure is not None:
             raise self.failure

@@ -177,7 +177,10 @@ class SimulatedProducer:
     async def settled(self) -> None:
         """Wait for all that was enqueued; raises the first failure."""
         while self._pending:
-            await asyncio.gather(*list(self._pending))
+            told = list(self._pending)
+            await asyncio.gather(*told)
+            for ack in told:  # as in broker.lane: gathering what is done does not yield
+                self._pending.pop(ack, None)
         if self.failure is not None:
             raise self.failure
 
