@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from enforcer.cli.eval_trace import Watch
+from enforcer.cli.findings_report import report
 from enforcer.cli.output import OutputFormat, OutputOption, note, table, write
-from enforcer.cli.policy_files import load, report
+from enforcer.cli.policy_files import load
 from enforcer.config import Settings, redaction_key
 from enforcer.errors import ConfigError, NotFoundError
 

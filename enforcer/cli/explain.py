@@ -26,14 +26,19 @@ def explain(
 
     Exit code 5 if there is no such code.
     """
-    page = (data("docs") / "errors.md").read_text(encoding="utf-8")
-    sections = {match[1]: (match[2], match[3].strip()) for match in _SECTION.finditer(page)}
+    pages = sections()
     name = "ENF" + code.upper().removeprefix("ENF").zfill(4)
-    if name not in sections:
-        nearest = difflib.get_close_matches(name, sections, n=1, cutoff=0)[0]
+    if name not in pages:
+        nearest = difflib.get_close_matches(name, pages, n=1, cutoff=0)[0]
         raise NotFoundError(f"there is no finding `{code}`", help=f"did you mean {nearest}?")
-    title, text = sections[name]
+    title, text = pages[name]
     if output is OutputFormat.TABLE:
         write(f"{name}  {title}\n\n{text}")
     else:
         emit({"code": name, "title": title, "text": text}, output)
+
+
+def sections() -> dict[str, tuple[str, str]]:
+    """The codes of findings, each with its title and its page in Markdown."""
+    page = (data("docs") / "errors.md").read_text(encoding="utf-8")
+    return {match[1]: (match[2], match[3].strip()) for match in _SECTION.finditer(page)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from enforcer.cli import (
+    policy_check,
     policy_compile,
     policy_fmt,
     policy_import,
@@ -19,21 +19,21 @@ from enforcer.cli import (
     policy_test,
 )
 from enforcer.cli.broker_options import BootstrapOption, KafkaConfigOption, PrefixOption, resolve
+from enforcer.cli.findings_report import report
 from enforcer.cli.output import OutputFormat, OutputOption, emit, note, write
-from enforcer.cli.policy_files import fix as mend
-from enforcer.cli.policy_files import load, report
+from enforcer.cli.policy_files import load
 from enforcer.cli.policy_wait import TimeoutOption, WaitOption, show_changes, show_in_force
 from enforcer.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from enforcer import policy
     from enforcer.broker import KafkaBroker
 
 T = TypeVar("T")
 
 app = typer.Typer(no_args_is_help=True)
+app.command("check")(policy_check.check)
 app.command("test")(policy_test.run_tests)
 app.command("fmt")(policy_fmt.fmt)
 app.command("compile")(policy_compile.compile_)
@@ -42,65 +42,11 @@ app.command("equivalent")(policy_prove.equivalent)
 app.command("import")(policy_import.import_)
 app.command("schema")(policy_schema.schema)
 
-PathsArgument = Annotated[
-    list[Path],
-    typer.Argument(metavar="PATH…", help="Files or folders; `-` is stdin.", allow_dash=True),
-]
-TenantOption = Annotated[
-    str | None,
-    typer.Option(
-        "--tenant",
-        help="Whose documents of the existing engine's form are; default `*`, everybody's.",
-    ),
-]
-
-
-class FailLevel(enum.StrEnum):
-    """From which severity on findings are a failure."""
-
-    ERROR = "error"
-    WARNING = "warning"
-    INFO = "info"
-
-
-@app.command()
-def check(
-    paths: PathsArgument,
-    tenant: TenantOption = None,
-    fix: Annotated[
-        bool, typer.Option("--fix", help="First make the fixes that findings have, in the files.")
-    ] = False,
-    fail_level: Annotated[
-        FailLevel, typer.Option("--fail-level", help="From which severity on to fail.")
-    ] = FailLevel.ERROR,
-    output: OutputOption = OutputFormat.TABLE,
-) -> int:
-    """
-    Say everything that is wrong with documents, with file, line, column and the fix.
-
-    With --fix, insert the guards that findings ask for, and say what is left. Exit code 3 if something of --fail-level or
-    above was found, else 0.
-    """
-    if fix:
-        for name in mend(paths, tenant=tenant):
-            note(f"fixed {name}")
-    loaded = _load(paths, tenant)
-    report(loaded.findings, output)
-    errors = [f for f in loaded.findings if f.severity == "error"]
-    if output is OutputFormat.TABLE:
-        kinds = ", ".join(
-            f"{_count(loaded.documents, kind)} {kind}" for kind in ("Policy", "Tenant", "Values")
-        )
-        note(f"{len(loaded.documents)} documents ({kinds}), {len(errors)} errors")
-    levels = list(FailLevel)
-    failing = {level.value for level in levels[: levels.index(fail_level) + 1]}
-    return 3 if any(finding.severity in failing for finding in loaded.findings) else 0
-
 
 @app.command("apply")
 def apply_(
-    paths: PathsArgument,
-    tenant: TenantOption = None,
+    paths: policy_check.PathsArgument,
+    tenant: policy_check.TenantOption = None,
     prune: Annotated[
         bool, typer.Option("--prune", help="Take everything else of the same scopes out of force.")
     ] = False,
@@ -117,7 +63,7 @@ def apply_(
     Each replaces the document of its scope, kind and id; the others stay. With --wait, say how many agents have it in
     force as they come in; exit code 8 if some have not in time.
     """
-    loaded = _load(paths, tenant)
+    loaded = load(paths, tenant=tenant)
     if any(f.severity == "error" for f in loaded.findings):
         report(loaded.findings, output)
         note("nothing was applied")
@@ -273,11 +219,6 @@ def delete(
     show_changes(changes, output)
 
 
-def _load(paths: list[Path], tenant: str | None) -> policy.Loaded:
-
-    return load(paths, tenant=tenant)
-
-
 def _with_broker(
     bootstrap: str | None,
     prefix: str | None,
@@ -301,7 +242,3 @@ def _author() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return ""
-
-
-def _count(documents: tuple[policy.Document, ...], kind: str) -> int:
-    return sum(1 for document in documents if document.kind == kind)

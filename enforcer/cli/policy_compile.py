@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from enforcer.cli.findings_report import report
 from enforcer.cli.output import OutputFormat, OutputOption, emit, note, table, write
-from enforcer.cli.policy_files import report, sources
+from enforcer.cli.policy_files import sources
 
 
 def compile_(

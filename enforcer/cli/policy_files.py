@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING
 
-from enforcer.cli.output import OutputFormat, emit, write
 from enforcer.config import Settings, redaction_key
 from enforcer.errors import ConfigError, NotFoundError, PolicyError, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from enforcer.policy import Finding, Loaded
@@ -24,11 +23,17 @@ STDIN = "<stdin>"
 SOURCE_BYTES_MAX = 64 * 1024 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the checker says of sources, and their texts by name."""
+
+    loaded: Loaded
+    texts: Mapping[str, str]
+
+
 def load(paths: Iterable[Path], *, tenant: str | None = None) -> Loaded:
     """
     The documents of files, folders and stdin, and everything that is wrong with them.
-
-    A file that is no text is a finding like others: it hides nothing of the files beside it.
 
     Args:
         paths: As given; ``-`` is stdin.
@@ -36,6 +41,15 @@ def load(paths: Iterable[Path], *, tenant: str | None = None) -> Loaded:
 
     Raises: NotFoundError for a path that is not there, or a folder without documents; ConfigError for a
     redaction key that cannot be used.
+    """
+    return checked(paths, tenant=tenant).loaded
+
+
+def checked(paths: Iterable[Path], *, tenant: str | None = None) -> Checked:
+    """
+    As ``load``, with the texts.
+
+    A file that is no text is a finding like others: it hides nothing of the files beside it.
     """
     from enforcer import policy  # noqa: PLC0415 — the checker takes its time to load
 
@@ -49,7 +63,8 @@ def load(paths: Iterable[Path], *, tenant: str | None = None) -> Loaded:
             unreadable.append(policy.Finding(code, "error", error.message, error.span, error.help))
     has_key = redaction_key(Settings.load().redaction_key_file) is not None
     loaded = policy.load(texts, default_tenant=tenant or "*", has_redaction_key=has_key, prove=True)
-    return replace(loaded, findings=(*unreadable, *loaded.findings))
+    loaded = replace(loaded, findings=(*unreadable, *loaded.findings))
+    return Checked(loaded, dict(texts))
 
 
 def fix(paths: Sequence[Path], *, tenant: str | None = None) -> list[str]:
@@ -91,11 +106,7 @@ def _contents(paths: Iterable[Path], *, with_tests: bool = False) -> Iterator[tu
         if str(path) == "-":
             yield STDIN, sys.stdin.buffer.read(SOURCE_BYTES_MAX + 1)
         elif path.is_dir():
-            found = [
-                p
-                for p in sorted(path.rglob("*"))
-                if p.is_file() and _is_document(p, with_tests=with_tests)
-            ]
+            found = _files_below(path, with_tests=with_tests)
             if not found:
                 raise NotFoundError(
                     f"{path} holds no documents", help=f"their names end in {', '.join(SUFFIXES)}"
@@ -110,6 +121,22 @@ def _contents(paths: Iterable[Path], *, with_tests: bool = False) -> Iterator[tu
             )
 
 
+def document_files(paths: Iterable[Path]) -> list[Path]:
+    """The files that are there now: those given, and the documents and tests of folders."""
+    found: list[FilePath] = []
+    for path in paths:
+        found += _files_below(path, with_tests=True) if path.is_dir() else [path]
+    return found
+
+
+def _files_below(folder: Path, *, with_tests: bool) -> list[FilePath]:
+    return [
+        each
+        for each in sorted(folder.rglob("*"))
+        if _is_document(each, with_tests=with_tests) and each.is_file()
+    ]
+
+
 def _is_document(path: Path, *, with_tests: bool) -> bool:
     is_test = path.name.endswith(NOT_DOCUMENTS)
     return path.name.endswith(SUFFIXES) and (with_tests or not is_test)
@@ -120,9 +147,10 @@ def _content(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(SOURCE_BYTES_MAX + 1)
     except OSError as error:
-        raise NotFoundError(
-            f"{path} cannot be read: {error.strerror}", help="give a file, a folder, or - for stdin"
-        ) from error
+        help_line = "give a file, a folder, or - for stdin"
+        if isinstance(error, PermissionError):
+            help_line = f"let this user read it: chmod u+r {path}"
+        raise NotFoundError(f"{path} cannot be read: {error.strerror}", help=help_line) from error
 
 
 def _decoded(data: bytes, name: str) -> str:
@@ -138,36 +166,20 @@ def _decoded(data: bytes, name: str) -> str:
         raise PolicyError(
             f"{name} is no UTF-8 text (byte {error.start})",
             span=_place(data, error.start, name),
-            help="save it as UTF-8",
+            help=_how_to_save(data, name),
         ) from None
+
+
+def _how_to_save(data: bytes, name: str) -> str:
+    """What to do with a file that is no UTF-8."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return f"it is UTF-16; save it as UTF-8: iconv -f UTF-16 -t UTF-8 {name}"
+    if b"\0" in data[:1024]:
+        return "it is a binary file; give files of YAML or JSON"
+    return "save it as UTF-8"
 
 
 def _place(data: bytes, index: int, name: str) -> Span:
     """Line and column of a byte that is no text; the column counts bytes."""
     before = data[:index]
     return Span(name, before.count(b"\n") + 1, index - (before.rfind(b"\n") + 1) + 1)
-
-
-def report(findings: Sequence[Finding], output: OutputFormat) -> None:
-    """Print findings: as editors and CI systems read them, or as JSON."""
-    if output is OutputFormat.TABLE:
-        for finding in findings:
-            write(f"{finding.span}: {finding.severity}[{finding.code}]: {finding.message}")
-            if finding.help:
-                write(f"    help: {finding.help}")
-        return
-    emit(
-        [
-            {
-                "code": f.code,
-                "severity": f.severity,
-                "message": f.message,
-                "file": f.span.file,
-                "line": f.span.line,
-                "column": f.span.column,
-                "help": f.help,
-            }
-            for f in findings
-        ],
-        output,
-    )

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from enforcer.cli.findings_report import report
 from enforcer.cli.output import OutputFormat, OutputOption, emit, note, write
-from enforcer.cli.policy_files import STDIN, report, sources
+from enforcer.cli.policy_files import STDIN, sources
 from enforcer.errors import PolicyError, Span
 
 if TYPE_CHECKING:

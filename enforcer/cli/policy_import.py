@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from enforcer.cli.findings_report import report
 from enforcer.cli.output import OutputFormat, OutputOption, note, write
-from enforcer.cli.policy_files import STDIN, report, sources
+from enforcer.cli.policy_files import STDIN, sources
 from enforcer.errors import ConflictError
 
 if TYPE_CHECKING:

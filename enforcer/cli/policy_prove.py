@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from enforcer.cli.findings_report import report
 from enforcer.cli.output import OutputFormat, OutputOption, emit, note, write
-from enforcer.cli.policy_files import load, report
+from enforcer.cli.policy_files import load
 from enforcer.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from enforcer.cli.findings_report import report
 from enforcer.cli.output import OutputFormat, note
-from enforcer.cli.policy_files import load, report, sources
+from enforcer.cli.policy_files import load, sources
 from enforcer.cli.policy_test_report import Run, TestOutput, write_report
 from enforcer.errors import ConfigError, NotFoundError
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
+from enforcer.cli.findings_report import data_text, property_text
 from enforcer.cli.output import note, write
 
 if TYPE_CHECKING:
@@ -209,21 +210,13 @@ def _write_github(run: Run, coverage: Coverage) -> None:
             span = each.case.span
             text = "\n".join(differences_of(each.tested))
             write(
-                f"::error file={_property(span.file)},line={span.line},col={span.column},"
-                f"title={_property(each.case.name)}::{_data(text)}"
+                f"::error file={property_text(span.file)},line={span.line},col={span.column},"
+                f"title={property_text(each.case.name)}::{data_text(text)}"
             )
     for part in coverage.parts:
         for branch in part.missing:
             span = branch.span
             write(
-                f"::warning file={_property(span.file)},line={span.line},col={span.column},"
-                f"title=not tested::{_data(f'never {branch.wanted}: {branch.text}')}"
+                f"::warning file={property_text(span.file)},line={span.line},col={span.column},"
+                f"title=not tested::{data_text(f'never {branch.wanted}: {branch.text}')}"
             )
-
-
-def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")

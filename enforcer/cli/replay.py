@@ -302,7 +302,8 @@ def _job(
 
 
 def _candidate(paths: list[Path], tenant: str | None) -> tuple[bytes, ...]:
-    from enforcer.cli.policy_files import load, report  # noqa: PLC0415 — as above
+    from enforcer.cli.findings_report import report  # noqa: PLC0415 — as above
+    from enforcer.cli.policy_files import load  # noqa: PLC0415 — as above
     from enforcer.control.replay.running import candidate_of  # noqa: PLC0415 — as above
 
     loaded = load(paths, tenant=tenant)

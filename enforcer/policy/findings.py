@@ -130,15 +130,45 @@ class Findings:
     def __init__(self) -> None:
         self._found: list[Finding] = []
 
-    def error(self, code: str, message: str, span: Span, *, help: str) -> None:  # noqa: A002 — the field's word
-        """Note an error. *code* is one of ``CODES``; *message* is lower case and says what is wrong."""
-        assert code in CODES, code
-        self._found.append(Finding(code, "error", message, span, help))
+    def error(
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        *,
+        help: str,  # noqa: A002 — the field's word
+        length: int = 0,
+    ) -> None:
+        """
+        Note an error: the document is not used.
 
-    def warning(self, code: str, message: str, span: Span, *, help: str) -> None:  # noqa: A002 — the field's word
+        Args:
+            code: One of ``CODES``.
+            message: What is wrong, in lower case.
+            span: Where.
+            help: What to do.
+            length: Of what is at fault, in characters; 0 where it is not known.
+        """
+        assert code in CODES, code
+        self._found.append(Finding(code, "error", message, span, help, length))
+
+    def warning(
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        *,
+        help: str,  # noqa: A002 — the field's word
+        length: int = 0,
+    ) -> None:
         """Note a warning: the document loads, but hardly does what its author wants."""
         assert code in CODES, code
-        self._found.append(Finding(code, "warning", message, span, help))
+        self._found.append(Finding(code, "warning", message, span, help, length))
+
+    def info(self, code: str, message: str, span: Span, *, help: str) -> None:  # noqa: A002 — as above
+        """Note what is good to know."""
+        assert code in CODES, code
+        self._found.append(Finding(code, "info", message, span, help))
 
     def extend(self, findings: Iterable[Finding]) -> None:
         """Take over findings made elsewhere."""
@@ -155,11 +185,19 @@ class Findings:
 
         The cap keeps errors before warnings, so that it never hides why a document is refused.
         """
-        distinct = list(dict.fromkeys(self._found))
+        distinct = self._distinct()
         distinct.sort(key=lambda finding: SEVERITIES.index(finding.severity))
         kept = distinct[:FINDINGS_MAX]
         kept.sort(key=lambda f: (f.span.file, f.span.line, f.span.column, f.code, f.message))
         return tuple(kept)
+
+    @property
+    def omitted(self) -> int:
+        """How many ``sorted`` leaves out."""
+        return max(0, len(self._distinct()) - FINDINGS_MAX)
+
+    def _distinct(self) -> list[Finding]:
+        return list(dict.fromkeys(self._found))
 
 
 def raise_errors(findings: Iterable[Finding]) -> None:

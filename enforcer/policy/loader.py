@@ -100,6 +100,8 @@ class Loaded:
 
     documents: tuple[Document, ...]
     findings: tuple[Finding, ...]
+    omitted: int = 0
+    """How many findings there were beyond the cap."""
 
     @property
     def has_errors(self) -> bool:
@@ -134,7 +136,7 @@ def load(
     if not has_redaction_key:
         refused |= _check_keyed(found, findings)
     kept = tuple(each for at, each in enumerate(found) if at not in refused)
-    return Loaded(kept, findings.sorted())
+    return Loaded(kept, findings.sorted(), findings.omitted)
 
 
 def _documents(name: str, text: str, findings: Findings, default_tenant: str) -> list[Document]:
