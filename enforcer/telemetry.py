@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
 
 import orjson
 import structlog
@@ -25,7 +25,7 @@ from prometheus_client.core import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, MutableMapping
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 
 _T = TypeVar("_T")
 
@@ -46,16 +46,21 @@ LATENCY_EDGES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 _COMMIT_EDGES_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
-def setup_logging(level: str = "info", *, stream: TextIO | None = None) -> None:
+def setup_logging(
+    level: str = "info", *, stream: TextIO | None = None, process: str | None = None
+) -> None:
     """
     Log JSON, a line an event, to *stream* (stderr).
 
-    Levels: debug, info, warning, error, critical; an unknown one is info.
+    Args:
+        level: debug, info, warning, error, critical; an unknown one is info.
+        process: In every line: which of several processes says it.
     """
     number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
+            *([] if process is None else [_of_process(process)]),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _error_without_text,
             only_listed,
@@ -65,6 +70,16 @@ def setup_logging(level: str = "info", *, stream: TextIO | None = None) -> None:
         logger_factory=structlog.PrintLoggerFactory(stream or sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def _of_process(process: str) -> Any:
+    def add(
+        _logger: object, _method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        event.setdefault("process", process)
+        return event
+
+    return add
 
 
 def logger(**bound: str | float | bool | None) -> Any:
@@ -265,6 +280,13 @@ _REQUEST_BYTES_MAX = 8_192
 _REQUEST_TIMEOUT_S = 5.0
 
 
+class Exposed(Protocol):
+    """Who has metrics to show."""
+
+    def exposition(self) -> bytes | Awaitable[bytes]:
+        """Everything, in Prometheus's text form."""
+
+
 class HealthServer:
     """
     ``/live``, ``/ready`` and ``/metrics`` over plain HTTP; on the loopback unless told otherwise.
@@ -274,7 +296,7 @@ class HealthServer:
 
     def __init__(
         self,
-        metrics: Metrics,
+        metrics: Exposed,
         *,
         live: Callable[[], str | None],
         ready: Callable[[], str | None],
@@ -299,7 +321,7 @@ class HealthServer:
         try:
             async with asyncio.timeout(_REQUEST_TIMEOUT_S):
                 head = await reader.readuntil(b"\r\n\r\n")
-                writer.write(self._answer(head))
+                writer.write(await self._answer(head))
                 await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             # A client that is slow, gone, or no HTTP client at all gets no answer.
@@ -307,14 +329,15 @@ class HealthServer:
         finally:
             writer.close()
 
-    def _answer(self, head: bytes) -> bytes:
+    async def _answer(self, head: bytes) -> bytes:
         method, _, rest = head.partition(b" ")
         path = rest.split(b" ", 1)[0].split(b"?", 1)[0].decode("latin-1")
         if method not in {b"GET", b"HEAD"}:
             return _response(405, "text/plain", b"GET only\n", method)
         if path == "/metrics":
             kind = "text/plain; version=0.0.4; charset=utf-8"
-            return _response(200, kind, self._metrics.exposition(), method)
+            shown = self._metrics.exposition()
+            return _response(200, kind, shown if isinstance(shown, bytes) else await shown, method)
         check = self._checks.get(path)
         if check is None:
             return _response(404, "text/plain", b"/live, /ready, /metrics\n", method)

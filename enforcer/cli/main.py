@@ -59,7 +59,7 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return _EXIT_INTERRUPTED
     except EnforcerError as error:
-        return _report(error)
+        return report(error)
     except Exception as error:  # noqa: BLE001 — the last place that can tell the user
         return _report_foreign(error)
     return status if isinstance(status, int) else 0
@@ -157,7 +157,8 @@ def _overview_examples(verbs: Sequence[Verb]) -> str:
     return f"Examples:\n\n{lines}\n\n{_EXIT_CODES}"
 
 
-def _report(error: EnforcerError) -> int:
+def report(error: EnforcerError) -> int:
+    """Tell the user what is wrong and what to do next; the exit code."""
     if _debug():
         traceback.print_exception(error)
     say(f"error[{error.code}]: {error.message}")

@@ -74,6 +74,7 @@ VERBS: tuple[Verb, ...] = (
         "Run agents that decide requests.",
         (
             "enforcer worker --metrics-port 9464",
+            "enforcer worker --processes 4 --metrics-port 9464",
             "enforcer worker --bootstrap kafka-1:9092,kafka-2:9092",
         ),
     ),

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,12 +18,17 @@ from enforcer.config import Settings, redaction_key
 from enforcer.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from enforcer.broker import BrokerConfig
     from enforcer.detect import Models
     from enforcer.stream.config import WorkerConfig
+    from enforcer.stream.supervision import ChildEnd
     from enforcer.stream.worker import Worker
+    from enforcer.telemetry import Metrics
 
 _FACT_CACHE_KEY_BYTES = 32
+PROCESSES_MAX = 256
 PUBLIC_KEY = b"enforcer-unkeyed"
 """What pseudonyms are made with where no key is given: the same for everybody, and no secret."""
 
@@ -38,10 +44,21 @@ def worker(
         str | None,
         typer.Option("--instance-id", help="Name of this worker, kept in its state directory."),
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            min=1,
+            max=PROCESSES_MAX,
+            help="Run so many workers under a parent that starts each again when it ends. Default: one, without a parent.",
+        ),
+    ] = None,
     state_dir: Annotated[
         Path | None,
         typer.Option(
-            "--state-dir", help="Tables and identity; one directory a worker.", file_okay=False
+            "--state-dir",
+            help="Tables and identity; one directory a worker, and in it one each with --processes.",
+            file_okay=False,
         ),
     ] = None,
     metrics_port: Annotated[
@@ -116,51 +133,97 @@ def worker(
     bootstrap: BootstrapOption = None,
     prefix: PrefixOption = None,
     kafka_config: KafkaConfigOption = None,
-) -> None:
+) -> int:
     """
     Run agents that decide requests, until SIGTERM or Ctrl-C.
 
     A stop drains: what was fetched is decided, told and committed, the group is left and the tables are closed.
+    With --processes a worker that is killed is started again in its place within a second, and its partitions stay with it.
     Logs are JSON on stderr and never hold text of a prompt.
     """
     from enforcer.broker.config import load  # noqa: PLC0415 — the client is loaded by those who connect
-    from enforcer.stream.config import WorkerConfig  # noqa: PLC0415 — as above
-    from enforcer.stream.identity import Identity  # noqa: PLC0415 — as above
-    from enforcer.telemetry import logger, setup_logging  # noqa: PLC0415 — as above
+    from enforcer.telemetry import setup_logging  # noqa: PLC0415 — as above
 
     setup_logging(log_level)
     target = resolve(bootstrap, prefix, kafka_config=kafka_config)
-    directory = state_dir or Settings.load().home / "worker" / target.prefix
-    identity = Identity.hold(directory, instance_id)
-    try:
-        key = pseudonym_key_file.read_bytes().strip() if pseudonym_key_file else PUBLIC_KEY
-        if key == PUBLIC_KEY:
-            logger().warning(
-                "pseudonym_key_is_public",
-                help="user ids can be guessed from rows: give all workers one --pseudonym-key-file",
-            )
-        config = WorkerConfig(
-            prefix=target.prefix,
-            group_id=group or target.prefix,
-            instance_id=identity.instance_id,
-            state_dir=directory,
-            commit_interval_ms=commit_interval_ms,
-            policy_stale_ms_max=policy_stale_ms,
-            pseudonym_key=checked_key(key),
-            redaction_key=redaction_key(redaction_key_file or Settings.load().redaction_key_file),
-        )
-        broker_config = load(
-            bootstrap=target.bootstrap, prefix=target.prefix, file=target.kafka_config
-        )
-        import uvloop  # noqa: PLC0415 — a worker's loop
+    settings = Settings.load()
+    given = Given(
+        state_dir=state_dir or settings.home / "worker" / target.prefix,
+        instance_id=instance_id,
+        settings={
+            "prefix": target.prefix,
+            "group_id": group or target.prefix,
+            "commit_interval_ms": commit_interval_ms,
+            "policy_stale_ms_max": policy_stale_ms,
+            "pseudonym_key": _pseudonym_key(pseudonym_key_file),
+            "redaction_key": redaction_key(redaction_key_file or settings.redaction_key_file),
+        },
+        broker=load(bootstrap=target.bootstrap, prefix=target.prefix, file=target.kafka_config),
+        metrics_host=metrics_host,
+        metrics_port=metrics_port,
+        models=lambda: models_of(entities, classifier, deadline_ms=model_deadline_ms),
+    )
+    if processes is None:
+        run_one(given)
+        return 0
+    from enforcer.cli.worker_processes import run_processes  # noqa: PLC0415 — as above
 
+    return run_processes(given, processes, log_level=log_level)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the command line asks for, for one worker or for each of several."""
+
+    state_dir: Path
+    instance_id: str | None
+    settings: dict[str, Any]
+    """Of ``WorkerConfig``, but for identity and directory."""
+    broker: BrokerConfig
+    metrics_host: str
+    metrics_port: int | None
+    models: Callable[[], Models]
+
+    def of_process(self, number: int) -> Given:
+        """The same for one of several: a directory and a name of its own; its parent shows its metrics."""
+        name = None if self.instance_id is None else f"{self.instance_id}-{number}"
+        return replace(
+            self, state_dir=self.state_dir / str(number), instance_id=name, metrics_port=None
+        )
+
+
+def _pseudonym_key(file: Path | None) -> bytes:
+    from enforcer.telemetry import logger  # noqa: PLC0415 — as above
+
+    key = file.read_bytes().strip() if file else PUBLIC_KEY
+    if key == PUBLIC_KEY:
+        logger().warning(
+            "pseudonym_key_is_public",
+            help="user ids can be guessed from rows: give all workers one --pseudonym-key-file",
+        )
+    return checked_key(key)
+
+
+def run_one(given: Given, *, parent: ChildEnd | None = None) -> None:
+    """Be one worker until it is stopped."""
+    import uvloop  # noqa: PLC0415 — a worker's loop
+
+    from enforcer.stream.config import WorkerConfig  # noqa: PLC0415 — as above
+    from enforcer.stream.identity import Identity  # noqa: PLC0415 — as above
+
+    identity = Identity.hold(given.state_dir, given.instance_id)
+    try:
+        config = WorkerConfig(
+            instance_id=identity.instance_id, state_dir=given.state_dir, **given.settings
+        )
         uvloop.run(
             serve(
                 config,
-                broker_config,
-                metrics_host=metrics_host,
-                metrics_port=metrics_port,
-                models=models_of(entities, classifier, deadline_ms=model_deadline_ms),
+                given.broker,
+                metrics_host=given.metrics_host,
+                metrics_port=given.metrics_port,
+                models=given.models(),
+                parent=parent,
             )
         )
     finally:
@@ -174,8 +237,9 @@ async def serve(
     metrics_host: str = "127.0.0.1",
     metrics_port: int | None = None,
     models: Models | None = None,
+    parent: ChildEnd | None = None,
 ) -> None:
-    """Run one worker in this event loop until SIGTERM or SIGINT."""
+    """Run one worker in this event loop until SIGTERM or SIGINT, or until *parent* has gone."""
     from enforcer import detect  # noqa: PLC0415 — vocabularies take their time
     from enforcer.broker import KafkaBroker  # noqa: PLC0415 — as above
     from enforcer.engine import Engine, EngineConfig  # noqa: PLC0415 — as above
@@ -212,10 +276,23 @@ async def serve(
                 ) from error
         detect.warm()
         with _stopped_by_signals(running):
+            telling = asyncio.create_task(_tell(parent, running, metrics))
             try:
                 await running.run()
             finally:
+                telling.cancel()
+                await asyncio.gather(telling, return_exceptions=True)
                 await health.stop()
+
+
+async def _tell(parent: ChildEnd | None, running: Worker, metrics: Metrics) -> None:
+    """Answer what a parent asks."""
+    if parent is None:
+        return
+    import orjson  # noqa: PLC0415 — only where there is a parent
+
+    answers = {"ready": lambda: orjson.dumps(running.describe()), "metrics": metrics.exposition}
+    await parent.serve(answers, parent_gone=running.stop)
 
 
 def _why_not(running: Worker) -> str | None:
