@@ -272,8 +272,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self, coro: Coroutine[Any, Any, Any], *, name: object = None, context: Context | None = None
     ) -> asyncio.Task[Any]:
         """See asyncio."""
-        del name
-        task = _Task(coro, loop=self, context=context)
+        # Python 3.13 gives the name here; before, it is set afterwards.
+        task = _Task(coro, loop=self, name=name, context=context)
         # Held: a task of a dead process must not be collected, for that would run its handlers.
         self._tasks.append(task)
         if len(self._tasks) > 4_096:
