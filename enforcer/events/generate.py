@@ -118,12 +118,13 @@ from enforcer.events.json_values import (
 def avro_text(folder: Path = SCHEMAS) -> str:
     """`generated.py`."""
     all_schemas = schemas.load(folder)
+    older = schemas.load_older(folder, all_schemas)
     all_records = schemas.records(all_schemas)
     parts = [[_HEADER]]
     parts.append(
         [
             f"{avro.head_name(schema)}: Final = {_MARKER + schema.fingerprint!r}"
-            for schema in all_schemas
+            for schema in (*all_schemas, *older)
         ]
     )
     parts.append(avro.enum_tables([t for t in _types(all_records) if isinstance(t, Enum)]))
@@ -140,8 +141,13 @@ def avro_text(folder: Path = SCHEMAS) -> str:
             parts += [avro.writer(record), avro.reader(record)]
         if record.name == "Request":
             parts.append(avro.content_writer(record))
-    parts += [avro.public_codecs(schema) for schema in all_schemas]
-    parts.append(_registry(all_schemas))
+    newest = {schema.file: schema.record for schema in all_schemas}
+    parts += [avro.older_reader(each, newest[_file_of(each)]) for each in older]
+    parts += [
+        avro.public_codecs(schema, [each for each in older if _file_of(each) == schema.file])
+        for schema in all_schemas
+    ]
+    parts.append(_registry(all_schemas, older))
     return "\n\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
@@ -183,10 +189,18 @@ def docs_text() -> str:
     return docs.with_tables(DOCS.read_text(encoding="utf-8"), schemas.load(SCHEMAS), TOPICS)
 
 
-def _registry(all_schemas: tuple[schemas.Schema, ...]) -> list[str]:
+def _file_of(older: schemas.Schema) -> str:
+    """The file of the newest schema of an older one's record."""
+    return older.file.split(".")[0]
+
+
+def _registry(
+    all_schemas: tuple[schemas.Schema, ...], older: tuple[schemas.Schema, ...]
+) -> list[str]:
     """By fingerprint and by class: what the generic functions look up."""
-    types = [f"    {s.fingerprint!r}: {s.record.name}," for s in all_schemas]
-    decoders = [f"    {avro.head_name(s)}: decode_{snake(s.record.name)}," for s in all_schemas]
+    known = (*all_schemas, *older)
+    types = [f"    {s.fingerprint!r}: {s.record.name}," for s in known]
+    decoders = [f"    {avro.head_name(s)}: decode_{snake(s.record.name)}," for s in known]
     encoders = [f"    {s.record.name}: encode_{snake(s.record.name)}," for s in all_schemas]
     names = [f"    {s.record.name!r}: {s.file!r}," for s in all_schemas]
     return [

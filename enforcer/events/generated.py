@@ -44,28 +44,35 @@ from enforcer.events.binary import (
 
 
 
-_AUDIT_HEAD: Final = b'\xc3\x01\xb4\x0b|\xb5\xf6Z\x1fp'
+_AUDIT_HEAD: Final = b'\xc3\x01n\x8f\x8b=p\xa6\xf2\xa9'
 _BUDGET_ROW_HEAD: Final = b'\xc3\x01\xbf4\xb7\x8d\xf1\xe8\xb6\x97'
 _CALL_ROW_HEAD: Final = b'\xc3\x01\x151\r\xae0\\"/'
 _CLAIM_HEAD: Final = b'\xc3\x01\xee`\nPg\xbb\x9a\xcd'
 _DEAD_LETTER_HEAD: Final = b'\xc3\x01\x9c\\\x0fH\xbc\x85\x8as'
-_DECISION_HEAD: Final = b"\xc3\x01'+G\xd3\x1f`#\xf4"
+_DECISION_HEAD: Final = b'\xc3\x01\xea\x88X\x16\x0f\x10:\xd8'
+_LEASE_HEAD: Final = b'\xc3\x01\x83\xe7U`\x9aI9F'
+_LEASE_ROW_HEAD: Final = b'\xc3\x01`\x8a\xc1\xc3\xfbp\x1c\xf1'
+_LENT_ROW_HEAD: Final = b'\xc3\x01\xc2Ik\xae\xb0\xba\xc6\xc1'
+_MOVE_HEAD: Final = b'\xc3\x01\xdb\x8f\x93\x99#tHh'
 _POLICY_ACK_HEAD: Final = b'\xc3\x01\x96\xdbw|\xc8\xfe\x88\xa6'
 _POLICY_DOCUMENT_HEAD: Final = b'\xc3\x01\x92D\xbf\xcd\xd5\xb6\xb7\x18'
 _POLICY_SET_HEAD: Final = b'\xc3\x01P\x05\x03\x0c\x89&\xa1+'
-_POSITION_ROW_HEAD: Final = b'\xc3\x01D\x9b\x1b\xc1\x87\xe2\x155'
+_POSITION_ROW_HEAD: Final = b'\xc3\x01\r\xe2\x85h\x9e\xf1m\x1a'
 _RATE_ROW_HEAD: Final = b'\xc3\x01{\xbbc\xc4\xe7\xa6SH'
 _REQUEST_HEAD: Final = b'\xc3\x01\x9f\x87\x1e\x16\xb2\xc4\x19\xad'
 _USAGE_HEAD: Final = b'\xc3\x01\nPP\x12\xa0p\xe9X'
 _WAITING_USAGE_ROW_HEAD: Final = b'\xc3\x01<\x89\xa6\xdf?\x86\x03\x84'
+_AUDIT_1_HEAD: Final = b'\xc3\x01\xb4\x0b|\xb5\xf6Z\x1fp'
+_DECISION_1_HEAD: Final = b"\xc3\x01'+G\xd3\x1f`#\xf4"
+_POSITION_ROW_1_HEAD: Final = b'\xc3\x01D\x9b\x1b\xc1\x87\xe2\x155'
 
 
-EFFECT_KIND: Final = ('expire', 'reserve', 'take', 'open', 'charge', 'release', 'give', 'settle', 'wait', 'drop')
-_EFFECT_KIND_BYTES: Final = {'expire': b'\x00', 'reserve': b'\x02', 'take': b'\x04', 'open': b'\x06', 'charge': b'\x08', 'release': b'\n', 'give': b'\x0c', 'settle': b'\x0e', 'wait': b'\x10', 'drop': b'\x12'}
-_EFFECT_KIND_OF: Final = {0: 'expire', 2: 'reserve', 4: 'take', 6: 'open', 8: 'charge', 10: 'release', 12: 'give', 14: 'settle', 16: 'wait', 18: 'drop'}
-AUDIT_KIND: Final = ('decision', 'settlement', 'expiry', 'policy_change', 'exception_use')
-_AUDIT_KIND_BYTES: Final = {'decision': b'\x00', 'settlement': b'\x02', 'expiry': b'\x04', 'policy_change': b'\x06', 'exception_use': b'\x08'}
-_AUDIT_KIND_OF: Final = {0: 'decision', 2: 'settlement', 4: 'expiry', 6: 'policy_change', 8: 'exception_use'}
+EFFECT_KIND: Final = ('expire', 'reserve', 'take', 'open', 'charge', 'release', 'give', 'settle', 'wait', 'drop', 'ask', 'grant', 'recall', 'repay', 'lend')
+_EFFECT_KIND_BYTES: Final = {'expire': b'\x00', 'reserve': b'\x02', 'take': b'\x04', 'open': b'\x06', 'charge': b'\x08', 'release': b'\n', 'give': b'\x0c', 'settle': b'\x0e', 'wait': b'\x10', 'drop': b'\x12', 'ask': b'\x14', 'grant': b'\x16', 'recall': b'\x18', 'repay': b'\x1a', 'lend': b'\x1c'}
+_EFFECT_KIND_OF: Final = {0: 'expire', 2: 'reserve', 4: 'take', 6: 'open', 8: 'charge', 10: 'release', 12: 'give', 14: 'settle', 16: 'wait', 18: 'drop', 20: 'ask', 22: 'grant', 24: 'recall', 26: 'repay', 28: 'lend'}
+AUDIT_KIND: Final = ('decision', 'settlement', 'expiry', 'policy_change', 'exception_use', 'lease', 'move')
+_AUDIT_KIND_BYTES: Final = {'decision': b'\x00', 'settlement': b'\x02', 'expiry': b'\x04', 'policy_change': b'\x06', 'exception_use': b'\x08', 'lease': b'\n', 'move': b'\x0c'}
+_AUDIT_KIND_OF: Final = {0: 'decision', 2: 'settlement', 4: 'expiry', 6: 'policy_change', 8: 'exception_use', 10: 'lease', 12: 'move'}
 CALL_STATUS: Final = ('open', 'settled', 'expired', 'denied')
 _CALL_STATUS_BYTES: Final = {'open': b'\x00', 'settled': b'\x02', 'expired': b'\x04', 'denied': b'\x06'}
 _CALL_STATUS_OF: Final = {0: 'open', 2: 'settled', 4: 'expired', 6: 'denied'}
@@ -75,6 +82,9 @@ _VERDICT_OF: Final = {0: 'allow', 2: 'warn', 4: 'modify', 6: 'deny'}
 EDIT_OP: Final = ('add', 'remove', 'replace', 'splice')
 _EDIT_OP_BYTES: Final = {'add': b'\x00', 'remove': b'\x02', 'replace': b'\x04', 'splice': b'\x06'}
 _EDIT_OP_OF: Final = {0: 'add', 2: 'remove', 4: 'replace', 6: 'splice'}
+LEASE_KIND: Final = ('request', 'grant', 'recall', 'repay')
+_LEASE_KIND_BYTES: Final = {'request': b'\x00', 'grant': b'\x02', 'recall': b'\x04', 'repay': b'\x06'}
+_LEASE_KIND_OF: Final = {0: 'request', 2: 'grant', 4: 'recall', 6: 'repay'}
 PHASE: Final = ('request', 'response', 'tool_call', 'tool_result')
 _PHASE_BYTES: Final = {'request': b'\x00', 'response': b'\x02', 'tool_call': b'\x04', 'tool_result': b'\x06'}
 _PHASE_OF: Final = {0: 'request', 2: 'response', 4: 'tool_call', 6: 'tool_result'}
@@ -89,12 +99,13 @@ _ACTED_OF: Final = {0: 'allow', 2: 'modify', 4: 'deny', 6: 'timeout_allow', 8: '
 @dataclass(slots=True)
 class Source:
     """
-    The place in both inputs and in the policy topic at which the decision was taken.
+    The place in all inputs and in the policy topic at which the decision was taken.
 
     Attributes:
         usage_offset: Position in usage of the same partition: the next record to be taken.
         policy_offset: Position in the policy topic: the next record to be applied.
         late_ms: Worker's clock less record time.
+        lease_offset: Position in leases of the same partition: the next record to be taken.
     """
 
     topic: str
@@ -103,6 +114,7 @@ class Source:
     usage_offset: int
     policy_offset: int
     late_ms: int
+    lease_offset: int = 0
 
 
 @dataclass(slots=True)
@@ -136,7 +148,7 @@ class Audit:
     Attributes:
         sequence: Dense per partition, from 0.
         previous: The digest of the record before; zeros for the first.
-        payload: A decision's bytes as on the decisions topic, or the bytes of the event (usage), or a policy change's digests as JSON; empty for an expiry.
+        payload: A decision's bytes as on the decisions topic, or the bytes of the event (usage, lease, move), or a policy change's digests as JSON; empty for an expiry.
         notes: Flags such as overrun, denied_request, expired_request, unattributed, tail_lost, absurd_counts, bypass.
         effects: Of events other than decisions, which carry their own.
     """
@@ -360,6 +372,128 @@ class Decision:
 
 
 @dataclass(slots=True)
+class Lease:
+    """
+    One word between the owner of a tenant's budget and an agent that holds a slice of it.
+
+    Attributes:
+        kind: request and repay: of a holder to the owner; grant and recall: of the owner to a holder.
+        row: The budget's row key: one row at each holder.
+        holder: The partition that holds the slice.
+        sequence: Of the holder's request; a grant names the one it answers.
+        amount_usd_nano: request: wanted; grant: all that was ever granted; repay: all that was ever repaid.
+        need_usd_nano: request: less than this is of no use.
+        least_usd_nano: request: used and repaid in all, so that no less can have been granted.
+        window_end_us: 0: total.
+        is_short: grant: the owner has not as much as is needed.
+    """
+
+    kind: str
+    tenant: str
+    row: str
+    holder: int
+    sequence: int = 0
+    amount_usd_nano: int = 0
+    need_usd_nano: int = 0
+    least_usd_nano: int = 0
+    window_end_us: int = 0
+    is_short: bool = False
+
+
+@dataclass(slots=True)
+class LeaseRow:
+    """
+    A slice of a tenant's budget, at the partition that holds it: what was granted less what was repaid.
+
+    Attributes:
+        granted_usd_nano: In all.
+        repaid_usd_nano: In all.
+        window_end_us: 0: total.
+        sequence: Requests made.
+        answered: The newest request that was answered.
+        asked_us: Event time of the newest request.
+        asked_usd_nano: What it wanted.
+        used_usd_nano: Spent and reserved when it was made.
+        until_us: What is unused then goes back.
+        is_short: The owner had not as much as was needed.
+        is_recalled: The owner wants back what is unused.
+    """
+
+    granted_usd_nano: int
+    repaid_usd_nano: int
+    window_end_us: int
+    sequence: int = 0
+    answered: int = 0
+    asked_us: int = 0
+    asked_usd_nano: int = 0
+    used_usd_nano: int = 0
+    until_us: int = 0
+    is_short: bool = False
+    is_recalled: bool = False
+
+
+@dataclass(slots=True)
+class Holding:
+    """
+    What one partition was lent. It counts as spent until it is repaid.
+
+    Attributes:
+        holder: Its partition.
+        granted_usd_nano: In all.
+        repaid_usd_nano: In all.
+        sequence: Its newest request that was answered.
+        is_recalled: Asked to repay, and not heard of since.
+    """
+
+    holder: int
+    granted_usd_nano: int
+    repaid_usd_nano: int
+    sequence: int
+    is_recalled: bool = False
+
+
+@dataclass(slots=True)
+class LentRow:
+    """
+    What the owner of a tenant's budget has lent to whom.
+
+    Attributes:
+        window_end_us: 0: total.
+    """
+
+    window_end_us: int
+    holdings: list[Holding] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class MovedRow:
+    """
+    One row.
+
+    Attributes:
+        value: As in the changelog; absent where the row is no more.
+    """
+
+    key: str
+    value: bytes | None = None
+
+
+@dataclass(slots=True)
+class Move:
+    """
+    Rows that changed their partition, for the ledgers of both: `topics repartition`.
+
+    Attributes:
+        partition_count: From here on.
+    """
+
+    from_partition: int
+    to_partition: int
+    partition_count: int
+    rows: list[MovedRow]
+
+
+@dataclass(slots=True)
 class PolicyAck:
     """
     What one worker's agents decide under. The newest record of a worker counts.
@@ -428,6 +562,7 @@ class PositionRow:
 
     Attributes:
         trying: Request offset tried alone, for poison.
+        lease_offset: Of the next lease record to be taken.
     """
 
     request_offset: int
@@ -441,6 +576,7 @@ class PositionRow:
     starts: int
     trying: int | None = None
     trying_count: int = 0
+    lease_offset: int = 0
 
 
 @dataclass(slots=True)
@@ -718,9 +854,10 @@ def write_audit(r: Audit) -> bytes:
         LONGS[v10] if 0 <= (v10 := r5.usage_offset) < SHORT else encode_long(v10),
         LONGS[v11] if 0 <= (v11 := r5.policy_offset) < SHORT else encode_long(v11),
         LONGS[v12] if 0 <= (v12 := r5.late_ms) < SHORT else encode_long(v12),
+        LONGS[v13] if 0 <= (v13 := r5.lease_offset) < SHORT else encode_long(v13),
         encode_bytes(r.payload),
-        encode_strings(a13) if (a13 := r.notes) else b'\x00',
-        encode_array(a14, write_effect) if (a14 := r.effects) else b'\x00',
+        encode_strings(a14) if (a14 := r.notes) else b'\x00',
+        encode_array(a15, write_effect) if (a15 := r.effects) else b'\x00',
         encode_fixed(r.digest, 32),
     ))
 
@@ -788,6 +925,12 @@ def _read_audit(b: bytes, i: int) -> tuple[Audit, int]:
         i += 1
     else:
         r1.late_ms, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r1.lease_offset = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r1.lease_offset, i = decode_long(b, i)
     n = b[i]
     if n & 129:
         j, i = decode_length(b, i)
@@ -1556,9 +1699,10 @@ def write_decision(r: Decision) -> bytes:
         LONGS[v38] if 0 <= (v38 := r33.usage_offset) < SHORT else encode_long(v38),
         LONGS[v39] if 0 <= (v39 := r33.policy_offset) < SHORT else encode_long(v39),
         LONGS[v40] if 0 <= (v40 := r33.late_ms) < SHORT else encode_long(v40),
-        LONGS[v41] if 0 <= (v41 := r.time_us) < SHORT else encode_long(v41),
-        b'\x00' if (o42 := r.subject) is None else b'\x02' + write_subject(o42),
-        encode_array(a43, write_effect) if (a43 := r.effects) else b'\x00',
+        LONGS[v41] if 0 <= (v41 := r33.lease_offset) < SHORT else encode_long(v41),
+        LONGS[v42] if 0 <= (v42 := r.time_us) < SHORT else encode_long(v42),
+        b'\x00' if (o43 := r.subject) is None else b'\x02' + write_subject(o43),
+        encode_array(a44, write_effect) if (a44 := r.effects) else b'\x00',
     ))
 
 
@@ -1893,6 +2037,12 @@ def _read_decision(b: bytes, i: int) -> tuple[Decision, int]:
         r32.late_ms, i = decode_long(b, i)
     n = b[i]
     if n < 128:
+        r32.lease_offset = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r32.lease_offset, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
         r.time_us = n >> 1 ^ -(n & 1)
         i += 1
     else:
@@ -1918,6 +2068,314 @@ def _read_decision(b: bytes, i: int) -> tuple[Decision, int]:
             x34, i = _read_effect(b, i)
             a33.append(x34)
         c35 = b[i]
+        i += 1
+    return r, i
+
+
+def write_lease(r: Lease) -> bytes:
+    return b''.join((
+        _LEASE_KIND_BYTES[r.kind],
+        LONGS[n2] if (n2 := len(s1 := r.tenant.encode())) < SHORT else encode_long(n2),
+        s1,
+        LONGS[n4] if (n4 := len(s3 := r.row.encode())) < SHORT else encode_long(n4),
+        s3,
+        LONGS[v5] if 0 <= (v5 := r.holder) < SHORT else encode_long(v5),
+        LONGS[v6] if 0 <= (v6 := r.sequence) < SHORT else encode_long(v6),
+        LONGS[v7] if 0 <= (v7 := r.amount_usd_nano) < SHORT else encode_long(v7),
+        LONGS[v8] if 0 <= (v8 := r.need_usd_nano) < SHORT else encode_long(v8),
+        LONGS[v9] if 0 <= (v9 := r.least_usd_nano) < SHORT else encode_long(v9),
+        LONGS[v10] if 0 <= (v10 := r.window_end_us) < SHORT else encode_long(v10),
+        b'\x01' if r.is_short else b'\x00',
+    ))
+
+
+def _read_lease(b: bytes, i: int) -> tuple[Lease, int]:
+    r = new_instance(Lease)
+    r.kind = _LEASE_KIND_OF[b[i]]
+    i += 1
+    n = b[i]
+    if n & 129:
+        j, i = decode_length(b, i)
+    else:
+        j = i + 1
+        i = j + (n >> 1)
+    r.tenant = b[j:i].decode()
+    n = b[i]
+    if n & 129:
+        j, i = decode_length(b, i)
+    else:
+        j = i + 1
+        i = j + (n >> 1)
+    r.row = b[j:i].decode()
+    n = b[i]
+    if n < 128:
+        r.holder = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.holder, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.sequence = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.sequence, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.amount_usd_nano = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.amount_usd_nano, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.need_usd_nano = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.need_usd_nano, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.least_usd_nano = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.least_usd_nano, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.window_end_us = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.window_end_us, i = decode_long(b, i)
+    r.is_short = BOOLEANS[b[i]]
+    i += 1
+    return r, i
+
+
+def write_lease_row(r: LeaseRow) -> bytes:
+    return b''.join((
+        LONGS[v1] if 0 <= (v1 := r.granted_usd_nano) < SHORT else encode_long(v1),
+        LONGS[v2] if 0 <= (v2 := r.repaid_usd_nano) < SHORT else encode_long(v2),
+        LONGS[v3] if 0 <= (v3 := r.window_end_us) < SHORT else encode_long(v3),
+        LONGS[v4] if 0 <= (v4 := r.sequence) < SHORT else encode_long(v4),
+        LONGS[v5] if 0 <= (v5 := r.answered) < SHORT else encode_long(v5),
+        LONGS[v6] if 0 <= (v6 := r.asked_us) < SHORT else encode_long(v6),
+        LONGS[v7] if 0 <= (v7 := r.asked_usd_nano) < SHORT else encode_long(v7),
+        LONGS[v8] if 0 <= (v8 := r.used_usd_nano) < SHORT else encode_long(v8),
+        LONGS[v9] if 0 <= (v9 := r.until_us) < SHORT else encode_long(v9),
+        b'\x01' if r.is_short else b'\x00',
+        b'\x01' if r.is_recalled else b'\x00',
+    ))
+
+
+def _read_lease_row(b: bytes, i: int) -> tuple[LeaseRow, int]:
+    r = new_instance(LeaseRow)
+    n = b[i]
+    if n < 128:
+        r.granted_usd_nano = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.granted_usd_nano, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.repaid_usd_nano = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.repaid_usd_nano, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.window_end_us = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.window_end_us, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.sequence = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.sequence, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.answered = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.answered, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.asked_us = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.asked_us, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.asked_usd_nano = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.asked_usd_nano, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.used_usd_nano = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.used_usd_nano, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.until_us = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.until_us, i = decode_long(b, i)
+    r.is_short = BOOLEANS[b[i]]
+    i += 1
+    r.is_recalled = BOOLEANS[b[i]]
+    i += 1
+    return r, i
+
+
+def write_holding(r: Holding) -> bytes:
+    return b''.join((
+        LONGS[v1] if 0 <= (v1 := r.holder) < SHORT else encode_long(v1),
+        LONGS[v2] if 0 <= (v2 := r.granted_usd_nano) < SHORT else encode_long(v2),
+        LONGS[v3] if 0 <= (v3 := r.repaid_usd_nano) < SHORT else encode_long(v3),
+        LONGS[v4] if 0 <= (v4 := r.sequence) < SHORT else encode_long(v4),
+        b'\x01' if r.is_recalled else b'\x00',
+    ))
+
+
+def _read_holding(b: bytes, i: int) -> tuple[Holding, int]:
+    r = new_instance(Holding)
+    n = b[i]
+    if n < 128:
+        r.holder = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.holder, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.granted_usd_nano = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.granted_usd_nano, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.repaid_usd_nano = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.repaid_usd_nano, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.sequence = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.sequence, i = decode_long(b, i)
+    r.is_recalled = BOOLEANS[b[i]]
+    i += 1
+    return r, i
+
+
+def write_lent_row(r: LentRow) -> bytes:
+    return b''.join((
+        LONGS[v1] if 0 <= (v1 := r.window_end_us) < SHORT else encode_long(v1),
+        encode_array(a2, write_holding) if (a2 := r.holdings) else b'\x00',
+    ))
+
+
+def _read_lent_row(b: bytes, i: int) -> tuple[LentRow, int]:
+    r = new_instance(LentRow)
+    n = b[i]
+    if n < 128:
+        r.window_end_us = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.window_end_us, i = decode_long(b, i)
+    a1: list[Holding] = []
+    r.holdings = a1
+    c3 = b[i]
+    i += 1
+    while c3:
+        if c3 & 129:
+            c3, i = decode_count(b, i - 1)
+        else:
+            c3 >>= 1
+        for _ in range(c3):
+            x2, i = _read_holding(b, i)
+            a1.append(x2)
+        c3 = b[i]
+        i += 1
+    return r, i
+
+
+def write_moved_row(r: MovedRow) -> bytes:
+    return b''.join((
+        LONGS[n2] if (n2 := len(s1 := r.key.encode())) < SHORT else encode_long(n2),
+        s1,
+        b'\x00' if (o3 := r.value) is None else (OPTIONAL_LONGS[n5] if (n5 := len(s4 := o3)) < SHORT else b'\x02' + encode_long(n5)) + s4,
+    ))
+
+
+def _read_moved_row(b: bytes, i: int) -> tuple[MovedRow, int]:
+    r = new_instance(MovedRow)
+    n = b[i]
+    if n & 129:
+        j, i = decode_length(b, i)
+    else:
+        j = i + 1
+        i = j + (n >> 1)
+    r.key = b[j:i].decode()
+    t = b[i]
+    i += 1
+    if t == 0:
+        r.value = None
+    elif t == 2:
+        n = b[i]
+        if n & 129:
+            j, i = decode_length(b, i)
+        else:
+            j = i + 1
+            i = j + (n >> 1)
+        r.value = b[j:i]
+    else:
+        raise bad_tag()
+    return r, i
+
+
+def write_move(r: Move) -> bytes:
+    return b''.join((
+        LONGS[v1] if 0 <= (v1 := r.from_partition) < SHORT else encode_long(v1),
+        LONGS[v2] if 0 <= (v2 := r.to_partition) < SHORT else encode_long(v2),
+        LONGS[v3] if 0 <= (v3 := r.partition_count) < SHORT else encode_long(v3),
+        encode_array(a4, write_moved_row) if (a4 := r.rows) else b'\x00',
+    ))
+
+
+def _read_move(b: bytes, i: int) -> tuple[Move, int]:
+    r = new_instance(Move)
+    n = b[i]
+    if n < 128:
+        r.from_partition = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.from_partition, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.to_partition = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.to_partition, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.partition_count = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.partition_count, i = decode_long(b, i)
+    a1: list[MovedRow] = []
+    r.rows = a1
+    c3 = b[i]
+    i += 1
+    while c3:
+        if c3 & 129:
+            c3, i = decode_count(b, i - 1)
+        else:
+            c3 >>= 1
+        for _ in range(c3):
+            x2, i = _read_moved_row(b, i)
+            a1.append(x2)
+        c3 = b[i]
         i += 1
     return r, i
 
@@ -2204,6 +2662,7 @@ def write_position_row(r: PositionRow) -> bytes:
         LONGS[v8] if 0 <= (v8 := r.starts) < SHORT else encode_long(v8),
         b'\x00' if (o9 := r.trying) is None else OPTIONAL_LONGS[o9] if 0 <= o9 < SHORT else b'\x02' + encode_long(o9),
         LONGS[v10] if 0 <= (v10 := r.trying_count) < SHORT else encode_long(v10),
+        LONGS[v11] if 0 <= (v11 := r.lease_offset) < SHORT else encode_long(v11),
     ))
 
 
@@ -2278,6 +2737,12 @@ def _read_position_row(b: bytes, i: int) -> tuple[PositionRow, int]:
         i += 1
     else:
         r.trying_count, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.lease_offset = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.lease_offset, i = decode_long(b, i)
     return r, i
 
 
@@ -3448,6 +3913,552 @@ def _read_waiting_usage_row(b: bytes, i: int) -> tuple[WaitingUsageRow, int]:
     return r, i
 
 
+def _read_audit_1(b: bytes, i: int) -> tuple[Audit, int]:
+    r = new_instance(Audit)
+    n = b[i]
+    if n < 128:
+        r.sequence = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.sequence, i = decode_long(b, i)
+    r.previous = b[i : i + 32]
+    i += 32
+    r.kind = _AUDIT_KIND_OF[b[i]]
+    i += 1
+    n = b[i]
+    if n & 129:
+        j, i = decode_length(b, i)
+    else:
+        j = i + 1
+        i = j + (n >> 1)
+    r.account = b[j:i].decode()
+    n = b[i]
+    if n < 128:
+        r.time_us = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.time_us, i = decode_long(b, i)
+    r.source = r1 = new_instance(Source)
+    n = b[i]
+    if n & 129:
+        j, i = decode_length(b, i)
+    else:
+        j = i + 1
+        i = j + (n >> 1)
+    r1.topic = b[j:i].decode()
+    n = b[i]
+    if n < 128:
+        r1.partition = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r1.partition, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r1.offset = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r1.offset, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r1.usage_offset = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r1.usage_offset, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r1.policy_offset = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r1.policy_offset, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r1.late_ms = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r1.late_ms, i = decode_long(b, i)
+    r1.lease_offset = 0
+    n = b[i]
+    if n & 129:
+        j, i = decode_length(b, i)
+    else:
+        j = i + 1
+        i = j + (n >> 1)
+    r.payload = b[j:i]
+    a2: list[str] = []
+    r.notes = a2
+    c4 = b[i]
+    i += 1
+    while c4:
+        if c4 & 129:
+            c4, i = decode_count(b, i - 1)
+        else:
+            c4 >>= 1
+        for _ in range(c4):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            x3 = b[j:i].decode()
+            a2.append(x3)
+        c4 = b[i]
+        i += 1
+    a5: list[Effect] = []
+    r.effects = a5
+    c7 = b[i]
+    i += 1
+    while c7:
+        if c7 & 129:
+            c7, i = decode_count(b, i - 1)
+        else:
+            c7 >>= 1
+        for _ in range(c7):
+            x6, i = _read_effect(b, i)
+            a5.append(x6)
+        c7 = b[i]
+        i += 1
+    r.digest = b[i : i + 32]
+    i += 32
+    return r, i
+
+
+def _read_decision_1(b: bytes, i: int) -> tuple[Decision, int]:
+    r = new_instance(Decision)
+    n = b[i]
+    if n & 129:
+        j, i = decode_length(b, i)
+    else:
+        j = i + 1
+        i = j + (n >> 1)
+    r.id = b[j:i].decode()
+    n = b[i]
+    if n & 129:
+        j, i = decode_length(b, i)
+    else:
+        j = i + 1
+        i = j + (n >> 1)
+    r.request_id = b[j:i].decode()
+    n = b[i]
+    if n < 128:
+        r.attempt = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.attempt, i = decode_long(b, i)
+    n = b[i]
+    if n & 129:
+        j, i = decode_length(b, i)
+    else:
+        j = i + 1
+        i = j + (n >> 1)
+    r.tenant = b[j:i].decode()
+    n = b[i]
+    if n & 129:
+        j, i = decode_length(b, i)
+    else:
+        j = i + 1
+        i = j + (n >> 1)
+    r.account = b[j:i].decode()
+    r.verdict = _VERDICT_OF[b[i]]
+    i += 1
+    n = b[i]
+    if n < 128:
+        r.http_status = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.http_status, i = decode_long(b, i)
+    a1: list[Reason] = []
+    r.reasons = a1
+    c3 = b[i]
+    i += 1
+    while c3:
+        if c3 & 129:
+            c3, i = decode_count(b, i - 1)
+        else:
+            c3 >>= 1
+        for _ in range(c3):
+            x2, i = _read_reason(b, i)
+            a1.append(x2)
+        c3 = b[i]
+        i += 1
+    n = b[i]
+    if n < 128:
+        r.reasons_count = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.reasons_count, i = decode_long(b, i)
+    a4: list[Edit] = []
+    r.edits = a4
+    c6 = b[i]
+    i += 1
+    while c6:
+        if c6 & 129:
+            c6, i = decode_count(b, i - 1)
+        else:
+            c6 >>= 1
+        for _ in range(c6):
+            x5, i = _read_edit(b, i)
+            a4.append(x5)
+        c6 = b[i]
+        i += 1
+    a7: list[Reason] = []
+    r.warnings = a7
+    c9 = b[i]
+    i += 1
+    while c9:
+        if c9 & 129:
+            c9, i = decode_count(b, i - 1)
+        else:
+            c9 >>= 1
+        for _ in range(c9):
+            x8, i = _read_reason(b, i)
+            a7.append(x8)
+        c9 = b[i]
+        i += 1
+    t = b[i]
+    i += 1
+    if t == 0:
+        r.retry_after_ms = None
+    elif t == 2:
+        n = b[i]
+        if n < 128:
+            r.retry_after_ms = n >> 1 ^ -(n & 1)
+            i += 1
+        else:
+            r.retry_after_ms, i = decode_long(b, i)
+    else:
+        raise bad_tag()
+    r.facts = r10 = new_instance(Facts)
+    t = b[i]
+    i += 1
+    if t == 0:
+        r10.input_tokens = None
+    elif t == 2:
+        n = b[i]
+        if n < 128:
+            r10.input_tokens = n >> 1 ^ -(n & 1)
+            i += 1
+        else:
+            r10.input_tokens, i = decode_long(b, i)
+    else:
+        raise bad_tag()
+    t = b[i]
+    i += 1
+    if t == 0:
+        r10.estimated_cost_usd_nano = None
+    elif t == 2:
+        n = b[i]
+        if n < 128:
+            r10.estimated_cost_usd_nano = n >> 1 ^ -(n & 1)
+            i += 1
+        else:
+            r10.estimated_cost_usd_nano, i = decode_long(b, i)
+    else:
+        raise bad_tag()
+    m11: dict[str, int] = {}
+    r10.pii = m11
+    c13 = b[i]
+    i += 1
+    while c13:
+        if c13 & 129:
+            c13, i = decode_count(b, i - 1)
+        else:
+            c13 >>= 1
+        for _ in range(c13):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            k14 = b[j:i].decode()
+            n = b[i]
+            if n < 128:
+                x12 = n >> 1 ^ -(n & 1)
+                i += 1
+            else:
+                x12, i = decode_long(b, i)
+            m11[k14] = x12
+        c13 = b[i]
+        i += 1
+    m15: dict[str, int] = {}
+    r10.secrets = m15
+    c17 = b[i]
+    i += 1
+    while c17:
+        if c17 & 129:
+            c17, i = decode_count(b, i - 1)
+        else:
+            c17 >>= 1
+        for _ in range(c17):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            k18 = b[j:i].decode()
+            n = b[i]
+            if n < 128:
+                x16 = n >> 1 ^ -(n & 1)
+                i += 1
+            else:
+                x16, i = decode_long(b, i)
+            m15[k18] = x16
+        c17 = b[i]
+        i += 1
+    t = b[i]
+    i += 1
+    if t == 0:
+        r10.injection = None
+    elif t == 2:
+        r10.injection = decode_double(b, i)
+        i += 8
+    else:
+        raise bad_tag()
+    a19: list[BudgetView] = []
+    r.budgets = a19
+    c21 = b[i]
+    i += 1
+    while c21:
+        if c21 & 129:
+            c21, i = decode_count(b, i - 1)
+        else:
+            c21 >>= 1
+        for _ in range(c21):
+            x20, i = _read_budget_view(b, i)
+            a19.append(x20)
+        c21 = b[i]
+        i += 1
+    t = b[i]
+    i += 1
+    if t == 0:
+        r.reservation = None
+    elif t == 2:
+        r.reservation, i = _read_reservation(b, i)
+    else:
+        raise bad_tag()
+    a22: list[RuleError] = []
+    r.errors = a22
+    c24 = b[i]
+    i += 1
+    while c24:
+        if c24 & 129:
+            c24, i = decode_count(b, i - 1)
+        else:
+            c24 >>= 1
+        for _ in range(c24):
+            x23, i = _read_rule_error(b, i)
+            a22.append(x23)
+        c24 = b[i]
+        i += 1
+    a25: list[Reason] = []
+    r.shadow = a25
+    c27 = b[i]
+    i += 1
+    while c27:
+        if c27 & 129:
+            c27, i = decode_count(b, i - 1)
+        else:
+            c27 >>= 1
+        for _ in range(c27):
+            x26, i = _read_reason(b, i)
+            a25.append(x26)
+        c27 = b[i]
+        i += 1
+    n = b[i]
+    if n & 129:
+        j, i = decode_length(b, i)
+    else:
+        j = i + 1
+        i = j + (n >> 1)
+    r.policy_digest = b[j:i].decode()
+    m28: dict[str, str] = {}
+    r.policy_sets = m28
+    c30 = b[i]
+    i += 1
+    while c30:
+        if c30 & 129:
+            c30, i = decode_count(b, i - 1)
+        else:
+            c30 >>= 1
+        for _ in range(c30):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            k31 = b[j:i].decode()
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            x29 = b[j:i].decode()
+            m28[k31] = x29
+        c30 = b[i]
+        i += 1
+    n = b[i]
+    if n & 129:
+        j, i = decode_length(b, i)
+    else:
+        j = i + 1
+        i = j + (n >> 1)
+    r.data_digest = b[j:i].decode()
+    n = b[i]
+    if n & 129:
+        j, i = decode_length(b, i)
+    else:
+        j = i + 1
+        i = j + (n >> 1)
+    r.engine = b[j:i].decode()
+    r.source = r32 = new_instance(Source)
+    n = b[i]
+    if n & 129:
+        j, i = decode_length(b, i)
+    else:
+        j = i + 1
+        i = j + (n >> 1)
+    r32.topic = b[j:i].decode()
+    n = b[i]
+    if n < 128:
+        r32.partition = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r32.partition, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r32.offset = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r32.offset, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r32.usage_offset = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r32.usage_offset, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r32.policy_offset = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r32.policy_offset, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r32.late_ms = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r32.late_ms, i = decode_long(b, i)
+    r32.lease_offset = 0
+    n = b[i]
+    if n < 128:
+        r.time_us = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.time_us, i = decode_long(b, i)
+    t = b[i]
+    i += 1
+    if t == 0:
+        r.subject = None
+    elif t == 2:
+        r.subject, i = _read_subject(b, i)
+    else:
+        raise bad_tag()
+    a33: list[Effect] = []
+    r.effects = a33
+    c35 = b[i]
+    i += 1
+    while c35:
+        if c35 & 129:
+            c35, i = decode_count(b, i - 1)
+        else:
+            c35 >>= 1
+        for _ in range(c35):
+            x34, i = _read_effect(b, i)
+            a33.append(x34)
+        c35 = b[i]
+        i += 1
+    return r, i
+
+
+def _read_position_row_1(b: bytes, i: int) -> tuple[PositionRow, int]:
+    r = new_instance(PositionRow)
+    n = b[i]
+    if n < 128:
+        r.request_offset = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.request_offset, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.usage_offset = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.usage_offset, i = decode_long(b, i)
+    r.chain_head = b[i : i + 32]
+    i += 32
+    n = b[i]
+    if n < 128:
+        r.next_sequence = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.next_sequence, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.tail_start = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.tail_start, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.now_us = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.now_us, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.policy_offset = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.policy_offset, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.partition_count = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.partition_count, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.starts = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.starts, i = decode_long(b, i)
+    t = b[i]
+    i += 1
+    if t == 0:
+        r.trying = None
+    elif t == 2:
+        n = b[i]
+        if n < 128:
+            r.trying = n >> 1 ^ -(n & 1)
+            i += 1
+        else:
+            r.trying, i = decode_long(b, i)
+    else:
+        raise bad_tag()
+    n = b[i]
+    if n < 128:
+        r.trying_count = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.trying_count, i = decode_long(b, i)
+    r.lease_offset = 0
+    return r, i
+
+
 def encode_audit(record: Audit) -> bytes:
     """Avro single-object bytes of a audit. Raises: CodecError."""
     try:
@@ -3458,10 +4469,14 @@ def encode_audit(record: Audit) -> bytes:
 
 def decode_audit(data: bytes) -> Audit:
     """The audit of Avro single-object bytes. Raises: CodecError."""
+    read = _read_audit
     if data[:10] != _AUDIT_HEAD:
-        raise wrong_head('audit', data)
+        older = {_AUDIT_1_HEAD: _read_audit_1}.get(data[:10])
+        if older is None:
+            raise wrong_head('audit', data)
+        read = older
     try:
-        record, index = _read_audit(data, 10)
+        record, index = read(data, 10)
     except MALFORMED as error:
         raise malformed('audit', error) from None
     if index != len(data):
@@ -3563,14 +4578,102 @@ def encode_decision(record: Decision) -> bytes:
 
 def decode_decision(data: bytes) -> Decision:
     """The decision of Avro single-object bytes. Raises: CodecError."""
+    read = _read_decision
     if data[:10] != _DECISION_HEAD:
-        raise wrong_head('decision', data)
+        older = {_DECISION_1_HEAD: _read_decision_1}.get(data[:10])
+        if older is None:
+            raise wrong_head('decision', data)
+        read = older
     try:
-        record, index = _read_decision(data, 10)
+        record, index = read(data, 10)
     except MALFORMED as error:
         raise malformed('decision', error) from None
     if index != len(data):
         raise wrong_end('decision', data, index)
+    return record
+
+
+def encode_lease(record: Lease) -> bytes:
+    """Avro single-object bytes of a lease. Raises: CodecError."""
+    try:
+        return _LEASE_HEAD + write_lease(record)
+    except UNENCODABLE as error:
+        raise unencodable('lease', error) from None
+
+
+def decode_lease(data: bytes) -> Lease:
+    """The lease of Avro single-object bytes. Raises: CodecError."""
+    if data[:10] != _LEASE_HEAD:
+        raise wrong_head('lease', data)
+    try:
+        record, index = _read_lease(data, 10)
+    except MALFORMED as error:
+        raise malformed('lease', error) from None
+    if index != len(data):
+        raise wrong_end('lease', data, index)
+    return record
+
+
+def encode_lease_row(record: LeaseRow) -> bytes:
+    """Avro single-object bytes of a lease row. Raises: CodecError."""
+    try:
+        return _LEASE_ROW_HEAD + write_lease_row(record)
+    except UNENCODABLE as error:
+        raise unencodable('lease row', error) from None
+
+
+def decode_lease_row(data: bytes) -> LeaseRow:
+    """The lease row of Avro single-object bytes. Raises: CodecError."""
+    if data[:10] != _LEASE_ROW_HEAD:
+        raise wrong_head('lease row', data)
+    try:
+        record, index = _read_lease_row(data, 10)
+    except MALFORMED as error:
+        raise malformed('lease row', error) from None
+    if index != len(data):
+        raise wrong_end('lease row', data, index)
+    return record
+
+
+def encode_lent_row(record: LentRow) -> bytes:
+    """Avro single-object bytes of a lent row. Raises: CodecError."""
+    try:
+        return _LENT_ROW_HEAD + write_lent_row(record)
+    except UNENCODABLE as error:
+        raise unencodable('lent row', error) from None
+
+
+def decode_lent_row(data: bytes) -> LentRow:
+    """The lent row of Avro single-object bytes. Raises: CodecError."""
+    if data[:10] != _LENT_ROW_HEAD:
+        raise wrong_head('lent row', data)
+    try:
+        record, index = _read_lent_row(data, 10)
+    except MALFORMED as error:
+        raise malformed('lent row', error) from None
+    if index != len(data):
+        raise wrong_end('lent row', data, index)
+    return record
+
+
+def encode_move(record: Move) -> bytes:
+    """Avro single-object bytes of a move. Raises: CodecError."""
+    try:
+        return _MOVE_HEAD + write_move(record)
+    except UNENCODABLE as error:
+        raise unencodable('move', error) from None
+
+
+def decode_move(data: bytes) -> Move:
+    """The move of Avro single-object bytes. Raises: CodecError."""
+    if data[:10] != _MOVE_HEAD:
+        raise wrong_head('move', data)
+    try:
+        record, index = _read_move(data, 10)
+    except MALFORMED as error:
+        raise malformed('move', error) from None
+    if index != len(data):
+        raise wrong_end('move', data, index)
     return record
 
 
@@ -3647,10 +4750,14 @@ def encode_position_row(record: PositionRow) -> bytes:
 
 def decode_position_row(data: bytes) -> PositionRow:
     """The position row of Avro single-object bytes. Raises: CodecError."""
+    read = _read_position_row
     if data[:10] != _POSITION_ROW_HEAD:
-        raise wrong_head('position row', data)
+        older = {_POSITION_ROW_1_HEAD: _read_position_row_1}.get(data[:10])
+        if older is None:
+            raise wrong_head('position row', data)
+        read = older
     try:
-        record, index = _read_position_row(data, 10)
+        record, index = read(data, 10)
     except MALFORMED as error:
         raise malformed('position row', error) from None
     if index != len(data):
@@ -3743,20 +4850,27 @@ def decode_waiting_usage_row(data: bytes) -> WaitingUsageRow:
 
 
 FINGERPRINTS: Final[dict[bytes, type]] = {
-    b'\xb4\x0b|\xb5\xf6Z\x1fp': Audit,
+    b'n\x8f\x8b=p\xa6\xf2\xa9': Audit,
     b'\xbf4\xb7\x8d\xf1\xe8\xb6\x97': BudgetRow,
     b'\x151\r\xae0\\"/': CallRow,
     b'\xee`\nPg\xbb\x9a\xcd': Claim,
     b'\x9c\\\x0fH\xbc\x85\x8as': DeadLetter,
-    b"'+G\xd3\x1f`#\xf4": Decision,
+    b'\xea\x88X\x16\x0f\x10:\xd8': Decision,
+    b'\x83\xe7U`\x9aI9F': Lease,
+    b'`\x8a\xc1\xc3\xfbp\x1c\xf1': LeaseRow,
+    b'\xc2Ik\xae\xb0\xba\xc6\xc1': LentRow,
+    b'\xdb\x8f\x93\x99#tHh': Move,
     b'\x96\xdbw|\xc8\xfe\x88\xa6': PolicyAck,
     b'\x92D\xbf\xcd\xd5\xb6\xb7\x18': PolicyDocument,
     b'P\x05\x03\x0c\x89&\xa1+': PolicySet,
-    b'D\x9b\x1b\xc1\x87\xe2\x155': PositionRow,
+    b'\r\xe2\x85h\x9e\xf1m\x1a': PositionRow,
     b'{\xbbc\xc4\xe7\xa6SH': RateRow,
     b'\x9f\x87\x1e\x16\xb2\xc4\x19\xad': Request,
     b'\nPP\x12\xa0p\xe9X': Usage,
     b'<\x89\xa6\xdf?\x86\x03\x84': WaitingUsageRow,
+    b'\xb4\x0b|\xb5\xf6Z\x1fp': Audit,
+    b"'+G\xd3\x1f`#\xf4": Decision,
+    b'D\x9b\x1b\xc1\x87\xe2\x155': PositionRow,
 }
 DECODERS: Final[dict[bytes, Callable[[bytes], Any]]] = {
     _AUDIT_HEAD: decode_audit,
@@ -3765,6 +4879,10 @@ DECODERS: Final[dict[bytes, Callable[[bytes], Any]]] = {
     _CLAIM_HEAD: decode_claim,
     _DEAD_LETTER_HEAD: decode_dead_letter,
     _DECISION_HEAD: decode_decision,
+    _LEASE_HEAD: decode_lease,
+    _LEASE_ROW_HEAD: decode_lease_row,
+    _LENT_ROW_HEAD: decode_lent_row,
+    _MOVE_HEAD: decode_move,
     _POLICY_ACK_HEAD: decode_policy_ack,
     _POLICY_DOCUMENT_HEAD: decode_policy_document,
     _POLICY_SET_HEAD: decode_policy_set,
@@ -3773,6 +4891,9 @@ DECODERS: Final[dict[bytes, Callable[[bytes], Any]]] = {
     _REQUEST_HEAD: decode_request,
     _USAGE_HEAD: decode_usage,
     _WAITING_USAGE_ROW_HEAD: decode_waiting_usage_row,
+    _AUDIT_1_HEAD: decode_audit,
+    _DECISION_1_HEAD: decode_decision,
+    _POSITION_ROW_1_HEAD: decode_position_row,
 }
 ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
     Audit: encode_audit,
@@ -3781,6 +4902,10 @@ ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
     Claim: encode_claim,
     DeadLetter: encode_dead_letter,
     Decision: encode_decision,
+    Lease: encode_lease,
+    LeaseRow: encode_lease_row,
+    LentRow: encode_lent_row,
+    Move: encode_move,
     PolicyAck: encode_policy_ack,
     PolicyDocument: encode_policy_document,
     PolicySet: encode_policy_set,
@@ -3797,6 +4922,10 @@ SCHEMA_FILES: Final = {
     'Claim': 'claim',
     'DeadLetter': 'dead_letter',
     'Decision': 'decision',
+    'Lease': 'lease',
+    'LeaseRow': 'lease_row',
+    'LentRow': 'lent_row',
+    'Move': 'move',
     'PolicyAck': 'policy_ack',
     'PolicyDocument': 'policy_document',
     'PolicySet': 'policy_set',

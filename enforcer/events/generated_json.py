@@ -33,8 +33,15 @@ from enforcer.events.generated import (
     Edit,
     Effect,
     Facts,
+    Holding,
+    LEASE_KIND,
+    Lease,
+    LeaseRow,
+    LentRow,
     Llm,
     Message,
+    Move,
+    MovedRow,
     OUTCOME,
     PHASE,
     Part,
@@ -145,6 +152,13 @@ def read_source(d: Any) -> Source:
     if type(v) is not int or not INT64_MIN <= v <= INT64_MAX:
         raise bad_integer(v, 'late_ms')
     r.late_ms = v
+    v = get('lease_offset')
+    if v is None:
+        r.lease_offset = 0
+    else:
+        if type(v) is not int or not INT64_MIN <= v <= INT64_MAX:
+            raise bad_integer(v, 'lease_offset')
+        r.lease_offset = v
     return r
 
 
@@ -156,6 +170,7 @@ def json_source(r: Source) -> dict[str, Any]:
         'usage_offset': r.usage_offset,
         'policy_offset': r.policy_offset,
         'late_ms': r.late_ms,
+        'lease_offset': r.lease_offset,
     }
 
 
@@ -1041,6 +1056,311 @@ def json_decision(r: Decision) -> dict[str, Any]:
     }
 
 
+def read_lease(d: Any) -> Lease:
+    if type(d) is not dict:
+        raise wrong('an object', d)
+    get = d.get
+    r = new_instance(Lease)
+    v = get('kind')
+    if type(v) is not str or v not in LEASE_KIND:
+        raise bad_symbol(LEASE_KIND, v, 'kind')
+    r.kind = v
+    v = get('tenant')
+    if type(v) is not str:
+        raise wrong('a string', v, 'tenant')
+    r.tenant = v
+    v = get('row')
+    if type(v) is not str:
+        raise wrong('a string', v, 'row')
+    r.row = v
+    v = get('holder')
+    if type(v) is not int or not INT64_MIN <= v <= INT64_MAX:
+        raise bad_integer(v, 'holder')
+    r.holder = v
+    v = get('sequence')
+    if v is None:
+        r.sequence = 0
+    else:
+        if type(v) is not int or not INT64_MIN <= v <= INT64_MAX:
+            raise bad_integer(v, 'sequence')
+        r.sequence = v
+    v = get('amount_usd')
+    if v is None:
+        r.amount_usd_nano = 0
+    else:
+        try:
+            r.amount_usd_nano = read_usd(v)
+        except RequestError as error:
+            raise inside('amount_usd', error) from None
+    v = get('need_usd')
+    if v is None:
+        r.need_usd_nano = 0
+    else:
+        try:
+            r.need_usd_nano = read_usd(v)
+        except RequestError as error:
+            raise inside('need_usd', error) from None
+    v = get('least_usd')
+    if v is None:
+        r.least_usd_nano = 0
+    else:
+        try:
+            r.least_usd_nano = read_usd(v)
+        except RequestError as error:
+            raise inside('least_usd', error) from None
+    v = get('window_end_us')
+    if v is None:
+        r.window_end_us = 0
+    else:
+        if type(v) is not int or not INT64_MIN <= v <= INT64_MAX:
+            raise bad_integer(v, 'window_end_us')
+        r.window_end_us = v
+    v = get('is_short')
+    if v is None:
+        r.is_short = False
+    else:
+        if type(v) is not bool:
+            raise wrong('a boolean', v, 'is_short')
+        r.is_short = v
+    return r
+
+
+def json_lease(r: Lease) -> dict[str, Any]:
+    return {
+        'kind': r.kind,
+        'tenant': r.tenant,
+        'row': r.row,
+        'holder': r.holder,
+        'sequence': r.sequence,
+        'amount_usd': write_usd(r.amount_usd_nano),
+        'need_usd': write_usd(r.need_usd_nano),
+        'least_usd': write_usd(r.least_usd_nano),
+        'window_end_us': r.window_end_us,
+        'is_short': r.is_short,
+    }
+
+
+def read_lease_row(d: Any) -> LeaseRow:
+    if type(d) is not dict:
+        raise wrong('an object', d)
+    get = d.get
+    r = new_instance(LeaseRow)
+    v = get('granted_usd')
+    try:
+        r.granted_usd_nano = read_usd(v)
+    except RequestError as error:
+        raise inside('granted_usd', error) from None
+    v = get('repaid_usd')
+    try:
+        r.repaid_usd_nano = read_usd(v)
+    except RequestError as error:
+        raise inside('repaid_usd', error) from None
+    v = get('window_end_us')
+    if type(v) is not int or not INT64_MIN <= v <= INT64_MAX:
+        raise bad_integer(v, 'window_end_us')
+    r.window_end_us = v
+    v = get('sequence')
+    if v is None:
+        r.sequence = 0
+    else:
+        if type(v) is not int or not INT64_MIN <= v <= INT64_MAX:
+            raise bad_integer(v, 'sequence')
+        r.sequence = v
+    v = get('answered')
+    if v is None:
+        r.answered = 0
+    else:
+        if type(v) is not int or not INT64_MIN <= v <= INT64_MAX:
+            raise bad_integer(v, 'answered')
+        r.answered = v
+    v = get('asked_us')
+    if v is None:
+        r.asked_us = 0
+    else:
+        if type(v) is not int or not INT64_MIN <= v <= INT64_MAX:
+            raise bad_integer(v, 'asked_us')
+        r.asked_us = v
+    v = get('asked_usd')
+    if v is None:
+        r.asked_usd_nano = 0
+    else:
+        try:
+            r.asked_usd_nano = read_usd(v)
+        except RequestError as error:
+            raise inside('asked_usd', error) from None
+    v = get('used_usd')
+    if v is None:
+        r.used_usd_nano = 0
+    else:
+        try:
+            r.used_usd_nano = read_usd(v)
+        except RequestError as error:
+            raise inside('used_usd', error) from None
+    v = get('until_us')
+    if v is None:
+        r.until_us = 0
+    else:
+        if type(v) is not int or not INT64_MIN <= v <= INT64_MAX:
+            raise bad_integer(v, 'until_us')
+        r.until_us = v
+    v = get('is_short')
+    if v is None:
+        r.is_short = False
+    else:
+        if type(v) is not bool:
+            raise wrong('a boolean', v, 'is_short')
+        r.is_short = v
+    v = get('is_recalled')
+    if v is None:
+        r.is_recalled = False
+    else:
+        if type(v) is not bool:
+            raise wrong('a boolean', v, 'is_recalled')
+        r.is_recalled = v
+    return r
+
+
+def json_lease_row(r: LeaseRow) -> dict[str, Any]:
+    return {
+        'granted_usd': write_usd(r.granted_usd_nano),
+        'repaid_usd': write_usd(r.repaid_usd_nano),
+        'window_end_us': r.window_end_us,
+        'sequence': r.sequence,
+        'answered': r.answered,
+        'asked_us': r.asked_us,
+        'asked_usd': write_usd(r.asked_usd_nano),
+        'used_usd': write_usd(r.used_usd_nano),
+        'until_us': r.until_us,
+        'is_short': r.is_short,
+        'is_recalled': r.is_recalled,
+    }
+
+
+def read_holding(d: Any) -> Holding:
+    if type(d) is not dict:
+        raise wrong('an object', d)
+    get = d.get
+    r = new_instance(Holding)
+    v = get('holder')
+    if type(v) is not int or not INT64_MIN <= v <= INT64_MAX:
+        raise bad_integer(v, 'holder')
+    r.holder = v
+    v = get('granted_usd')
+    try:
+        r.granted_usd_nano = read_usd(v)
+    except RequestError as error:
+        raise inside('granted_usd', error) from None
+    v = get('repaid_usd')
+    try:
+        r.repaid_usd_nano = read_usd(v)
+    except RequestError as error:
+        raise inside('repaid_usd', error) from None
+    v = get('sequence')
+    if type(v) is not int or not INT64_MIN <= v <= INT64_MAX:
+        raise bad_integer(v, 'sequence')
+    r.sequence = v
+    v = get('is_recalled')
+    if v is None:
+        r.is_recalled = False
+    else:
+        if type(v) is not bool:
+            raise wrong('a boolean', v, 'is_recalled')
+        r.is_recalled = v
+    return r
+
+
+def json_holding(r: Holding) -> dict[str, Any]:
+    return {
+        'holder': r.holder,
+        'granted_usd': write_usd(r.granted_usd_nano),
+        'repaid_usd': write_usd(r.repaid_usd_nano),
+        'sequence': r.sequence,
+        'is_recalled': r.is_recalled,
+    }
+
+
+def read_lent_row(d: Any) -> LentRow:
+    if type(d) is not dict:
+        raise wrong('an object', d)
+    get = d.get
+    r = new_instance(LentRow)
+    v = get('window_end_us')
+    if type(v) is not int or not INT64_MIN <= v <= INT64_MAX:
+        raise bad_integer(v, 'window_end_us')
+    r.window_end_us = v
+    v = get('holdings')
+    if v is None:
+        r.holdings = []
+    else:
+        r.holdings = read_array('holdings', v, read_holding)
+    return r
+
+
+def json_lent_row(r: LentRow) -> dict[str, Any]:
+    return {
+        'window_end_us': r.window_end_us,
+        'holdings': [json_holding(x) for x in r.holdings],
+    }
+
+
+def read_moved_row(d: Any) -> MovedRow:
+    if type(d) is not dict:
+        raise wrong('an object', d)
+    get = d.get
+    r = new_instance(MovedRow)
+    v = get('key')
+    if type(v) is not str:
+        raise wrong('a string', v, 'key')
+    r.key = v
+    v = get('value')
+    if v is None:
+        r.value = None
+    else:
+        try:
+            r.value = read_bytes(v)
+        except RequestError as error:
+            raise inside('value', error) from None
+    return r
+
+
+def json_moved_row(r: MovedRow) -> dict[str, Any]:
+    return {
+        'key': r.key,
+        'value': None if r.value is None else write_bytes(r.value),
+    }
+
+
+def read_move(d: Any) -> Move:
+    if type(d) is not dict:
+        raise wrong('an object', d)
+    get = d.get
+    r = new_instance(Move)
+    v = get('from_partition')
+    if type(v) is not int or not INT64_MIN <= v <= INT64_MAX:
+        raise bad_integer(v, 'from_partition')
+    r.from_partition = v
+    v = get('to_partition')
+    if type(v) is not int or not INT64_MIN <= v <= INT64_MAX:
+        raise bad_integer(v, 'to_partition')
+    r.to_partition = v
+    v = get('partition_count')
+    if type(v) is not int or not INT64_MIN <= v <= INT64_MAX:
+        raise bad_integer(v, 'partition_count')
+    r.partition_count = v
+    v = get('rows')
+    r.rows = read_array('rows', v, read_moved_row)
+    return r
+
+
+def json_move(r: Move) -> dict[str, Any]:
+    return {
+        'from_partition': r.from_partition,
+        'to_partition': r.to_partition,
+        'partition_count': r.partition_count,
+        'rows': [json_moved_row(x) for x in r.rows],
+    }
+
+
 def read_policy_ack(d: Any) -> PolicyAck:
     if type(d) is not dict:
         raise wrong('an object', d)
@@ -1255,6 +1575,13 @@ def read_position_row(d: Any) -> PositionRow:
         if type(v) is not int or not INT64_MIN <= v <= INT64_MAX:
             raise bad_integer(v, 'trying_count')
         r.trying_count = v
+    v = get('lease_offset')
+    if v is None:
+        r.lease_offset = 0
+    else:
+        if type(v) is not int or not INT64_MIN <= v <= INT64_MAX:
+            raise bad_integer(v, 'lease_offset')
+        r.lease_offset = v
     return r
 
 
@@ -1271,6 +1598,7 @@ def json_position_row(r: PositionRow) -> dict[str, Any]:
         'starts': r.starts,
         'trying': r.trying,
         'trying_count': r.trying_count,
+        'lease_offset': r.lease_offset,
     }
 
 
@@ -2066,6 +2394,12 @@ READERS: Final[dict[type, Callable[[Any], Any]]] = {
     RuleError: read_rule_error,
     Subject: read_subject,
     Decision: read_decision,
+    Lease: read_lease,
+    LeaseRow: read_lease_row,
+    Holding: read_holding,
+    LentRow: read_lent_row,
+    MovedRow: read_moved_row,
+    Move: read_move,
     PolicyAck: read_policy_ack,
     PolicyDocument: read_policy_document,
     PolicySet: read_policy_set,
@@ -2100,6 +2434,12 @@ WRITERS: Final[dict[type, Callable[[Any], dict[str, Any]]]] = {
     RuleError: json_rule_error,
     Subject: json_subject,
     Decision: json_decision,
+    Lease: json_lease,
+    LeaseRow: json_lease_row,
+    Holding: json_holding,
+    LentRow: json_lent_row,
+    MovedRow: json_moved_row,
+    Move: json_move,
     PolicyAck: json_policy_ack,
     PolicyDocument: json_policy_document,
     PolicySet: json_policy_set,
@@ -2125,6 +2465,10 @@ WITH_AMOUNTS: Final[frozenset[type]] = frozenset(
         BudgetView,
         Reservation,
         Decision,
+        Lease,
+        LeaseRow,
+        Holding,
+        LentRow,
         Usage,
     }
 )

@@ -10,6 +10,7 @@ from enforcer.state.budgets import admits, remaining_usd_nano
 from enforcer.state.calls import Lookup, call_keys, ends, lookup
 from enforcer.state.effects import Group, Report, apply, apply_all, split
 from enforcer.state.expiry import OTHERS_MAX, ExpiryQueue
+from enforcer.state.leases import Demand, lease_key, lent_key, lent_usd_nano, slice_usd_nano
 from enforcer.state.reconcile import leaked
 from enforcer.state.rows import (
     MemoryRows,
@@ -34,6 +35,7 @@ from enforcer.state.windows import PERIODS, Window, window
 __all__ = [
     "OTHERS_MAX",
     "PERIODS",
+    "Demand",
     "ExpiryQueue",
     "Group",
     "Joined",
@@ -61,6 +63,9 @@ __all__ = [
     "key_part",
     "key_values",
     "leaked",
+    "lease_key",
+    "lent_key",
+    "lent_usd_nano",
     "lookup",
     "parse_budget_key",
     "parse_call_key",
@@ -68,6 +73,7 @@ __all__ = [
     "rate_key",
     "remaining_usd_nano",
     "settle",
+    "slice_usd_nano",
     "split",
     "wait_us",
     "waiting_key",

@@ -1,5 +1,5 @@
 """
-The one place where rows change.
+The one place where rows change (those of leases too, by rules that stand in ``enforcer.state.leases``).
 
 Theory of operation
 -------------------
@@ -20,6 +20,10 @@ A list is::
              | report? drop(u/)                    the last of those, once the request is there
     report  := moved* (charge(c/) | settle(c/))
     moved   := release(b/) | charge(b/) | give(b/) | take(r/) | give(r/)
+
+and of entries of their own, of slices of tenants' budgets (``enforcer.state.leases``)::
+
+    lease   := (ask | grant | recall | repay)(l/) | (lend | recall | repay)(g/)*
 
 What the kinds do, by the table they name, and what their numbers mean (a number not named is 0):
 
@@ -69,8 +73,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from enforcer.errors import AgentCorruptedError
-from enforcer.events import Allocation, BudgetRow, CallRow, Effect, RateRow, WaitingUsageRow
-from enforcer.state import buckets
+from enforcer.events import (
+    Allocation,
+    BudgetRow,
+    CallRow,
+    Effect,
+    LeaseRow,
+    LentRow,
+    RateRow,
+    WaitingUsageRow,
+)
+from enforcer.state import buckets, leases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -158,6 +171,8 @@ def apply(rows: Rows, effect: Effect) -> None:
             _rate(rows, effect)
     elif table == "c":
         _report(rows, effect)
+    elif table in "lg":
+        _lease(rows, effect)
     else:
         assert effect.kind == "drop", effect
         _empty(rows, effect.row)
@@ -221,6 +236,20 @@ def _rate(rows: Rows, effect: Effect) -> None:
     change = buckets.take if effect.kind == "take" else buckets.give
     quota = buckets.Quota(effect.limit, effect.period_us)
     rows.put(key, change(row, quota, units=effect.amount, now_us=effect.at_us))
+
+
+def _lease(rows: Rows, effect: Effect) -> None:
+    key = effect.row
+    row = rows.get(key)
+    new: LeaseRow | LentRow | None
+    if key[0] == "l":
+        assert row is None or isinstance(row, LeaseRow), effect
+        new = leases.apply_lease(row, effect)
+    else:
+        assert row is None or isinstance(row, LentRow), effect
+        new = leases.apply_lent(row, effect)
+    if new is not None:
+        rows.put(key, new)
 
 
 def _open(rows: Rows, effect: Effect, call: CallRow, effects: Sequence[Effect]) -> None:

@@ -8,6 +8,8 @@ in the changelog:
 * ``r/<account>/<policy>/<id>/<key>``           RateRow
 * ``c/<account>/<request id>/<attempt>``        CallRow
 * ``u/<account>/<request id>/<attempt>``        WaitingUsageRow: usage that came before its request
+* ``l/<tenant>/<policy>/<id>/<key>/<window>``   LeaseRow: the slice of a tenant's budget that this partition holds
+* ``g/<tenant>/<policy>/<id>/<key>/<window>``   LentRow: the slices that this partition, its owner, has lent
 
 In a part ``%`` and ``/`` are percent-encoded, and a part of more than 256 bytes of UTF-8 is
 replaced by ``#`` and the hex SHA-256 of it. A key of several values joins them by ``|``. Different
@@ -26,12 +28,20 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import unquote
 
-from enforcer.events import BudgetRow, CallRow, PositionRow, RateRow, WaitingUsageRow
+from enforcer.events import (
+    BudgetRow,
+    CallRow,
+    LeaseRow,
+    LentRow,
+    PositionRow,
+    RateRow,
+    WaitingUsageRow,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-Row = BudgetRow | RateRow | CallRow | WaitingUsageRow | PositionRow
+Row = BudgetRow | RateRow | CallRow | WaitingUsageRow | LeaseRow | LentRow | PositionRow
 
 BUDGET = "b/"
 RATE = "r/"

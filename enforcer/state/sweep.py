@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from enforcer.events import BudgetRow, CallRow, RateRow, WaitingUsageRow
+from enforcer.events import BudgetRow, CallRow, LeaseRow, LentRow, RateRow, WaitingUsageRow
 from enforcer.state import buckets
 from enforcer.state.budgets import KEPT_US
 
@@ -23,6 +23,7 @@ def is_spent(row: Row, now_us: int) -> bool:
 
     * budget: 32 days after its window closed, if no call holds a part of it; a total stays for
       ever;
+    * slices held and lent: 32 days after the window closed; of a total never;
     * rate limit: its bucket is full;
     * call: past its end, if it does not still hold a reservation that has to expire first;
     * waiting usage: past its end, and its reports are settled or charged;
@@ -35,4 +36,6 @@ def is_spent(row: Row, now_us: int) -> bool:
     if isinstance(row, BudgetRow):
         closed = 0 < row.window_end_us <= now_us - KEPT_US
         return closed and row.reserved_usd_nano == 0
+    if isinstance(row, (LeaseRow, LentRow)):
+        return 0 < row.window_end_us <= now_us - KEPT_US
     return isinstance(row, WaitingUsageRow) and row.end_us <= now_us and not row.reports

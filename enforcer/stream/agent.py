@@ -38,12 +38,12 @@ from enforcer.errors import (
     OperatorError,
     UnavailableError,
 )
-from enforcer.stream.commit import TableWriteError, commit
-from enforcer.stream.inputs import REQUESTS, USAGE
+from enforcer.stream.commit import TableWriteError, commit, offsets_of
 from enforcer.stream.installation import MisalignedError
 from enforcer.stream.poison import PoisonError
 from enforcer.stream.takeover import take_over
 from enforcer.stream.tenure import Tenure
+from enforcer.stream.topology import INPUTS
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -268,7 +268,7 @@ class Agent:
 
     def feed(self, name: str, records: list[Record]) -> None:
         """
-        Queue fetched records of the input *name*, ``requests`` or ``usage``.
+        Queue fetched records of the input *name*, one of ``INPUTS``.
 
         Raises: ConfigError for a record whose time is not the broker's.
         """
@@ -299,9 +299,7 @@ class Agent:
         """Records of an input between what was taken and its *end*."""
         if self._tenure is None:
             return 0
-        inputs = self._tenure.inputs
-        taken = inputs.request_offset if name == "requests" else inputs.usage_offset
-        return max(0, end - taken)
+        return max(0, end - self._tenure.inputs.offset_of(name))
 
     @property
     def is_ready(self) -> bool:
@@ -320,7 +318,7 @@ class Agent:
         self._become("deciding")
         self._is_decided = False
         self._services.seek_inputs(
-            self.partition, tenure.inputs.request_offset, tenure.inputs.usage_offset
+            self.partition, {name: tenure.inputs.offset_of(name) for name in INPUTS}
         )
         decide = asyncio.create_task(self._decide_loop(tenure))
         commits = asyncio.create_task(self._commit_loop(tenure))
@@ -415,7 +413,7 @@ class Agent:
             self._services.trial.end(self.partition)
         if cut.interval.events:
             self._failures = 0
-            taken = {REQUESTS: position.request_offset, USAGE: position.usage_offset}
+            taken = dict(zip(INPUTS, offsets_of(position), strict=True))
             self._condemned = {p for p in self._condemned if p[1] >= taken[p[0]]}
         self._room.set()
         self._services.metrics.committed(time.monotonic() - started_s)

@@ -73,6 +73,11 @@ class CommitTarget:
     """How long the verdicts of an interval may take to be acknowledged."""
 
 
+def offsets_of(position: events.PositionRow) -> tuple[int, int, int]:
+    """Where each of ``INPUTS`` stands."""
+    return position.request_offset, position.usage_offset, position.lease_offset
+
+
 async def commit(target: CommitTarget, cut: Cut, *, now_ms: int) -> None:
     """
     Write *cut* to the ledger, then to the table. Sets ``cut.position.tail_start``.
@@ -100,6 +105,8 @@ async def commit(target: CommitTarget, cut: Cut, *, now_ms: int) -> None:
         for name, records in (("audit", interval.audit), ("dead-letters", interval.dead_letters))
         if records
     ]
+    # A word between agents is said in the transaction that makes it true.
+    sends += [ledger.send(topic("leases"), to, records) for to, records in interval.words.items()]
     calls = (
         ledger.send(topic("calls"), partition, _records(cut.changes.calls))
         if cut.changes.calls
@@ -120,9 +127,7 @@ async def commit(target: CommitTarget, cut: Cut, *, now_ms: int) -> None:
         target.group_id,
         {
             (topic(name), partition): offset
-            for name, offset in zip(
-                INPUTS, (position.request_offset, position.usage_offset), strict=True
-            )
+            for name, offset in zip(INPUTS, offsets_of(position), strict=True)
         },
     )
 

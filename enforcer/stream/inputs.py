@@ -1,12 +1,15 @@
 """
-Two inputs, one order: requests and usage of one partition merged by record time.
+Three inputs, one order: requests and usage of one partition merged by record time, and the words of other agents.
 
 The record with the smaller time goes first, a request before usage of the same time. One goes alone only
 when the other is at its known end, or after it has been waited for: a silent usage topic must not hold requests
 up.
 
+A word about a lease goes first, as soon as it is there: a grant that waited behind a backlog would come when the requests
+that it is for are denied. It moves no clock, for it came to a partition whose own time may be behind.
+
 After a takeover the tail of told verdicts is redone in exactly the order in which it was told: every told
-verdict names the usage position it was decided at, so usage is taken up to that position and not beyond.
+verdict names the positions in the other two inputs it was decided at, so they are taken up to those and not beyond.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 REQUESTS: Final = "requests"
 USAGE: Final = "usage"
+LEASES: Final = "leases"
 LOG_APPEND_TIME: Final = 1
 RECORD_OVERHEAD_BYTES: Final = 200
 """Of a queued record, beside key and value: so that millions of empty ones are bounded too."""
@@ -35,6 +39,8 @@ class Taken(NamedTuple):
     record: Record
     told: Told | None
     is_request: bool
+    is_word: bool = False
+    """Whether it is a record of ``leases``."""
 
 
 class _Queue:
@@ -85,6 +91,7 @@ class Inputs:
         "_waiting_for",
         "_waiting_since_s",
         "ahead",
+        "leases",
         "requests",
         "usage",
     )
@@ -93,6 +100,7 @@ class Inputs:
         self,
         request_offset: int,
         usage_offset: int,
+        lease_offset: int = 0,
         *,
         told: Iterable[Told] = (),
         lone_wait_s: float,
@@ -100,7 +108,8 @@ class Inputs:
     ) -> None:
         self.requests = _Queue(request_offset)
         self.usage = _Queue(usage_offset)
-        self._queues = {REQUESTS: self.requests, USAGE: self.usage}
+        self.leases = _Queue(lease_offset)
+        self._queues = {REQUESTS: self.requests, USAGE: self.usage, LEASES: self.leases}
         self.ahead: Record | None = None
         """The record that nobody may take yet, for its time is in the future."""
         self._told = deque(sorted(told, key=lambda t: t.offset))
@@ -111,7 +120,7 @@ class Inputs:
         self._at_end: dict[str, bool] = {}
 
     def __len__(self) -> int:
-        return len(self.requests.records) + len(self.usage.records)
+        return len(self.requests.records) + len(self.usage.records) + len(self.leases.records)
 
     @property
     def request_offset(self) -> int:
@@ -122,6 +131,15 @@ class Inputs:
     def usage_offset(self) -> int:
         """Of the next usage record to be taken."""
         return self.usage.offset
+
+    @property
+    def lease_offset(self) -> int:
+        """Of the next record of leases to be taken."""
+        return self.leases.offset
+
+    def offset_of(self, name: str) -> int:
+        """Of the next record to be taken of the input *name*."""
+        return self._queues[name].offset
 
     @property
     def redoing(self) -> bool:
@@ -150,7 +168,8 @@ class Inputs:
         queue = self._next(now_s, latest_ms)
         if queue is None:
             return None
-        return REQUESTS if queue is self.requests else USAGE, queue.records[0].offset
+        name = next(name for name, each in self._queues.items() if each is queue)
+        return name, queue.records[0].offset
 
     def take(self, now_s: float, latest_ms: int) -> Taken | None:
         """
@@ -166,20 +185,23 @@ class Inputs:
         if queue is None:
             return None
         record = queue.pop()
-        if queue is self.usage:
-            return Taken(record, None, is_request=False)
+        if queue is not self.requests:
+            return Taken(record, None, is_request=False, is_word=queue is self.leases)
         told = self._told
         if told and told[0].offset == record.offset:
             return Taken(record, told.popleft(), is_request=True)
         return Taken(record, None, is_request=True)
 
     def _next(self, now_s: float, latest_ms: int) -> _Queue | None:
-        queue = self._next_told(now_s) if self._told else self._next_by_time(now_s)
-        if queue is None or queue.records[0].timestamp <= latest_ms:
+        queue = self._next_told(now_s) if self._told else self._next_live(now_s)
+        if queue is None or queue is self.leases or queue.records[0].timestamp <= latest_ms:
             self.ahead = None
             return queue
         self.ahead = queue.records[0]
         return None
+
+    def _next_live(self, now_s: float) -> _Queue | None:
+        return self.leases if self.leases.records else self._next_by_time(now_s)
 
     def _next_by_time(self, now_s: float) -> _Queue | None:
         requests, usage = self.requests.records, self.usage.records
@@ -209,27 +231,38 @@ class Inputs:
         return known
 
     def _next_told(self, now_s: float) -> _Queue | None:
-        requests, usage, told = self.requests, self.usage, self._told
+        requests, told = self.requests, self._told
         if not requests.records:
             return None
         head = requests.records[0]
         while told and told[0].offset < head.offset:
             told.popleft()  # Its request is gone from the log: retention outran us.
         if not told:
-            return self._next_by_time(now_s)
+            return self._next_live(now_s)
         first = told[0]
+        if self.leases.offset < first.lease_offset and not (
+            self.leases.records or self._ends(LEASES)
+        ):
+            return None
+        if self.leases.offset < first.lease_offset and self.leases.records:
+            return self.leases
+        return self._next_before(first, head)
+
+    def _next_before(self, first: Told, head: Record) -> _Queue | None:
+        """Requests, or usage that was taken before the verdict *first*; None while that is to come."""
+        usage = self.usage
         is_usage_due = usage.offset < first.usage_offset
         if head.offset < first.offset:
             # Not told: a repeat, or input without an id. Its order against usage decided nothing that was told.
             if is_usage_due and usage.records and usage.records[0].timestamp < head.timestamp:
                 return usage
-            return requests
+            return self.requests
         if is_usage_due:
             if usage.records and usage.records[0].offset < first.usage_offset:
                 return usage
             if not usage.records and not self._ends(USAGE):
                 return None
-        return requests
+        return self.requests
 
 
 def _size(record: Record) -> int:

@@ -25,10 +25,17 @@ class Interval:
     """Acknowledgement of a slice's verdicts (the offset of the first) and how many they are."""
     audit: list[Outgoing] = field(default_factory=list)
     dead_letters: list[Outgoing] = field(default_factory=list)
+    words: dict[int, list[Outgoing]] = field(default_factory=dict)
+    """What is said to other agents (``leases``), by partition."""
 
     def add_audit(self, record: Outgoing) -> None:
         """A record of the ledger."""
         self.audit.append(record)
+        self.bytes += len(record[1] or b"")
+
+    def add_word(self, to: int, record: Outgoing) -> None:
+        """A record of ``leases`` for the agent of partition *to*."""
+        self.words.setdefault(to, []).append(record)
         self.bytes += len(record[1] or b"")
 
     def add_dead_letter(self, record: Outgoing) -> None:

@@ -25,6 +25,8 @@ _ENCODE: Final[dict[str, Callable[[Any], bytes]]] = {
     "r": events.encode_rate_row,
     "c": events.encode_call_row,
     "u": events.encode_waiting_usage_row,
+    "l": events.encode_lease_row,
+    "g": events.encode_lent_row,
     "p": events.encode_position_row,
 }
 _DECODE: Final[dict[str, Callable[[bytes], Any]]] = {
@@ -32,6 +34,8 @@ _DECODE: Final[dict[str, Callable[[bytes], Any]]] = {
     "r": events.decode_rate_row,
     "c": events.decode_call_row,
     "u": events.decode_waiting_usage_row,
+    "l": events.decode_lease_row,
+    "g": events.decode_lent_row,
     "p": events.decode_position_row,
 }
 SLOTS_MIN: Final = 1 << 22

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from enforcer.broker.ports import Broker
     from enforcer.engine import Engine
@@ -72,8 +72,8 @@ class Services(Protocol):
     def open_table(self, partition: int) -> Table:
         """The partition's table in this worker's state directory."""
 
-    def seek_inputs(self, partition: int, request_offset: int, usage_offset: int) -> None:
-        """Begin to fetch both inputs of *partition* from these offsets."""
+    def seek_inputs(self, partition: int, offsets: Mapping[str, int]) -> None:
+        """Begin to fetch the inputs of *partition* from these offsets, by the input's name."""
 
     def unseek_inputs(self, partition: int) -> None:
         """Fetch them no more."""

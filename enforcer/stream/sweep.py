@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from enforcer.store.table import Table
     from enforcer.stream.rows import CallsSeen, RowCache
 
-SWEPT_KINDS: Final = "bcru"
+SWEPT_KINDS: Final = "bcrulg"
 WALK_EVERY_US: Final = 300_000_000
 """Event time from the beginning of one walk to that of the next, at the least."""
 ROWS_AT_ONCE: Final = 500

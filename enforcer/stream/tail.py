@@ -21,6 +21,7 @@ class Told:
     usage_offset: int
     decision: events.Decision
     value: bytes
+    lease_offset: int = 0
 
     @property
     def is_refusal(self) -> bool:
@@ -54,6 +55,13 @@ def read_tail(records: Iterable[Record], *, request_offset: int) -> dict[int, To
         source = decision.source
         if source.offset >= request_offset and source.partition == record.partition:
             told.setdefault(
-                source.offset, Told(source.offset, source.usage_offset, decision, record.value)
+                source.offset,
+                Told(
+                    source.offset,
+                    source.usage_offset,
+                    decision,
+                    record.value,
+                    source.lease_offset,
+                ),
             )
     return told

@@ -6,7 +6,7 @@ Taking a partition over: seven steps, in this order.
    ends its transaction; a ``claim`` under the new epoch goes to ``decisions``. Once it is acknowledged the
    broker refuses every later verdict of an older owner.
 3. Rows are restored, the position row among them: from the stored position to the last stable offset.
-4. Both inputs are sought to the position row's offsets.
+4. The inputs are sought to the position row's offsets.
 5. ``decisions`` is read from the tail start to the claim: a verdict that was told is kept, and its effects are
    applied in its recorded order when its input comes by again; it is not evaluated again.
 6. The policy table must have reached its topic's end as of now, and every policy offset that the position row
@@ -28,6 +28,7 @@ import structlog
 
 from enforcer import events
 from enforcer.errors import EnforcerError, IntegrityError, UnavailableError
+from enforcer.stream.commit import offsets_of
 from enforcer.stream.installation import MisalignedError
 from enforcer.stream.restore import restore
 from enforcer.stream.rows import POSITION_KEY, decode_row
@@ -170,6 +171,7 @@ def _first_position(begins: Mapping[str, int], partition_count: int) -> events.P
         policy_offset=0,
         partition_count=partition_count,
         starts=0,
+        lease_offset=begins["leases"],
     )
 
 
@@ -200,7 +202,7 @@ async def _compare_group(services: Services, position: events.PositionRow, parti
         group = await services.broker.group_offsets(config.group_id)
     except EnforcerError:
         return  # Nothing hangs on it.
-    for name, offset in zip(INPUTS, (position.request_offset, position.usage_offset), strict=True):
+    for name, offset in zip(INPUTS, offsets_of(position), strict=True):
         committed = group.get((config.topic(name), partition))
         if committed is not None and committed != offset:
             _log.warning(
@@ -214,7 +216,7 @@ async def _compare_group(services: Services, position: events.PositionRow, parti
 
 def _check_inputs(position: events.PositionRow, bounds: _Bounds, partition: int) -> None:
     """What lies before the log start is lost, loudly; a log that ends before its position is another log."""
-    for name, offset in zip(INPUTS, (position.request_offset, position.usage_offset), strict=True):
+    for name, offset in zip(INPUTS, offsets_of(position), strict=True):
         if offset < bounds.begins[name]:
             lost = bounds.begins[name] - offset
             _log.error("input_lost", partition=partition, topic=name, offset=offset, records=lost)

@@ -12,7 +12,7 @@ a slice or of a cut.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -24,6 +24,7 @@ from enforcer.stream.commit import CommitTarget
 from enforcer.stream.inputs import REQUESTS, USAGE, Inputs
 from enforcer.stream.interval import Cut, Interval
 from enforcer.stream.lookahead import LookAhead
+from enforcer.stream.passing import KEY_BYTES_MAX, headers_of, key_of
 from enforcer.stream.poison import Care, PoisonError
 from enforcer.stream.rows import CallsSeen, RowCache
 from enforcer.stream.slice import Slice
@@ -34,18 +35,14 @@ if TYPE_CHECKING:
 
     from enforcer.broker.ports import Record
     from enforcer.store.table import Table
+    from enforcer.stream.inputs import Taken as Item
+    from enforcer.stream.passing import Trace
     from enforcer.stream.poison import Place
     from enforcer.stream.policies import SetInForce
     from enforcer.stream.services import Services
     from enforcer.stream.tail import Told
     from enforcer.stream.takeover import Taken
 
-Trace = tuple[tuple[str, bytes], ...]
-
-HEADER_BYTES_MAX: Final = 512
-"""Of a header that is copied on. A longer one is the sender's mistake, and must not make a verdict too large."""
-KEY_BYTES_MAX: Final = 2_048
-"""Of a record key that is copied on. The account's own key is far shorter; any other is misrouted."""
 
 _log = structlog.get_logger("enforcer.agent")
 
@@ -73,6 +70,7 @@ class Tenure:
         self.inputs = Inputs(
             position.request_offset,
             position.usage_offset,
+            position.lease_offset,
             told=taken.told.values(),
             lone_wait_s=config.lone_input_wait_ms / 1000,
             at_end=lambda name: services.is_at_end(name, partition),
@@ -231,6 +229,7 @@ class Tenure:
             starts=self.care.starts_after(moved=moved),
             trying=self.care.trying,
             trying_count=self.care.trying_count,
+            lease_offset=inputs.lease_offset,
         )
         return Cut(interval, self._rows.cut(), position, inputs.redoing, swept)
 
@@ -281,10 +280,7 @@ class Tenure:
             if item is None:
                 break
             taken += 1
-            if item.is_request:
-                self._take_request(item.record, item.told)
-            else:
-                self._take_usage(item.record)
+            self._take(item)
             if time.monotonic() > until_s:
                 break
         if inputs.ahead is not None:
@@ -299,6 +295,12 @@ class Tenure:
         self.care.took(taken)
         self._tell()
         return taken
+
+    def _take(self, item: Item) -> None:
+        if item.is_request:
+            self._take_request(item.record, item.told)
+        elif not item.is_word:
+            self._take_usage(item.record)
 
     def _may_take_head(self, now_s: float) -> bool:
         """Whether the next record may be taken by itself now; if not, it is put on trial first."""
@@ -347,6 +349,7 @@ class Tenure:
                 self.inputs.usage_offset,
                 self._services.policies.table.offset,
                 late_ms,
+                self.inputs.lease_offset,
             ),
             now_us=self._now_us,
             record_us=record_us,
@@ -368,7 +371,7 @@ class Tenure:
             ahead = self._ahead.of(record, self.inputs, self.care, now_us=self._now_us)
             arrival = arrival._replace(ahead=ahead)
         outcome = self._outcome(place, arrival, told)
-        trace, to_gateway = _headers(record)
+        trace, to_gateway = headers_of(record)
         self._write(outcome, arrival, trace)
         if outcome.value is not None and told is None:
             key = record.key if len(record.key or b"") <= KEY_BYTES_MAX else None
@@ -408,7 +411,7 @@ class Tenure:
                 outcome = engine.usage(program, arrival, self._rows, self._queue)
         except Exception as error:
             raise _named(place, error) from error
-        self._write(outcome, arrival, _headers(record)[0])
+        self._write(outcome, arrival, headers_of(record)[0])
         if outcome.bypass is not None:
             self._services.metrics.bypassed(outcome.bypass)
 
@@ -431,7 +434,7 @@ class Tenure:
                 entry.notes,
                 entry.effects,
             )
-            interval.add_audit((_key(entry.account), value, trace, None))
+            interval.add_audit((key_of(entry.account), value, trace, None))
         if outcome.dead_letter is not None:
             letter = outcome.dead_letter
             key = f"{letter.topic}/{letter.partition}/{letter.offset}".encode()
@@ -472,9 +475,10 @@ class Tenure:
             self.inputs.usage_offset,
             self._services.policies.table.offset,
             0,
+            self.inputs.lease_offset,
         )
         value = self._chain.append(kind, account, self._now_us, source, payload, notes, effects)
-        self.interval.add_audit((_key(account), value, (), None))
+        self.interval.add_audit((key_of(account), value, (), None))
 
 
 def _named(place: Place, error: Exception) -> Exception:
@@ -482,19 +486,3 @@ def _named(place: Place, error: Exception) -> Exception:
     if isinstance(error, EnforcerError) and not isinstance(error, RequestError):
         return error
     return PoisonError(place, type(error).__name__)
-
-
-def _key(account: str) -> bytes | None:
-    key = account.encode("utf-8", "surrogatepass")
-    return key if len(key) <= KEY_BYTES_MAX else None
-
-
-def _headers(record: Record) -> tuple[Trace, Trace]:
-    """What goes on to the audit record (the trace) and to the decision (the trace and the gateway)."""
-    headers = record.headers
-    if not headers:
-        return (), ()
-    short = [h for h in headers if h[1] is not None and len(h[1]) <= HEADER_BYTES_MAX]
-    trace = tuple(h for h in short if h[0] == "traceparent")[:1]
-    gateway = tuple(h for h in short if h[0] == "gateway")[:1]
-    return trace, trace + gateway

@@ -58,6 +58,7 @@ ENFORCEMENT: Final = Topology(
     nodes=(
         Node("requests", "input", "requests", doc="calls to models, before they are made"),
         Node("usage", "input", "usage", doc="what the calls used"),
+        Node("leases", "input", "leases", doc="slices of tenants' budgets, between agents"),
         Node("policies", "table", "policies", doc="every set in force, whole, on every worker"),
         Node("history", "table", "policy-history", doc="the source behind every digest"),
         Node("acks", "report", "policy-acks", ("policies",), "which sets its agents decide under"),
@@ -65,9 +66,11 @@ ENFORCEMENT: Final = Topology(
         Node("calls", "table", "calls", doc="first verdicts, reservations, waiting usage"),
         Node("decide", "step", inputs=("requests", "policies", "rows", "calls"), doc="verdict"),
         Node("settle", "step", inputs=("usage", "policies", "rows", "calls"), doc="money"),
+        Node("lend", "step", inputs=("leases", "policies", "rows"), doc="slices of budgets"),
         Node("decisions", "fast", "decisions", ("decide",), "told at once, at least once"),
-        Node("audit", "ledger", "audit", ("decide", "settle"), "chained, exactly once"),
-        Node("changes", "ledger", "state", ("decide", "settle"), "changelog of rows"),
+        Node("audit", "ledger", "audit", ("decide", "settle", "lend"), "chained, exactly once"),
+        Node("changes", "ledger", "state", ("decide", "settle", "lend"), "changelog of rows"),
+        Node("words", "ledger", "leases", ("decide", "settle", "lend"), "asked, granted, repaid"),
         Node("call changes", "ledger", "calls", ("decide", "settle"), "changelog of calls"),
         Node(
             "dead letters",
@@ -80,6 +83,6 @@ ENFORCEMENT: Final = Topology(
 )
 """The one topology of a worker."""
 
-INPUTS: Final = ("requests", "usage")
-PARTITIONED: Final = ("requests", "usage", "decisions", "audit", "state", "calls")
+INPUTS: Final = ("requests", "usage", "leases")
+PARTITIONED: Final = ("requests", "usage", "leases", "decisions", "audit", "state", "calls")
 """Topics that must have the same number of partitions."""

@@ -31,7 +31,7 @@ from enforcer.stream.services import CommitGate
 from enforcer.stream.topology import INPUTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from enforcer.broker.ports import Broker, Membership, Reader
     from enforcer.engine import Engine
@@ -214,12 +214,12 @@ class Worker:
 
     # -- inputs ----------------------------------------------------------------------------------------------
 
-    def seek_inputs(self, partition: int, request_offset: int, usage_offset: int) -> None:
-        """Begin to fetch both inputs of *partition* from these offsets."""
+    def seek_inputs(self, partition: int, offsets: Mapping[str, int]) -> None:
+        """Begin to fetch the inputs of *partition* from these offsets, by the input's name."""
         self._fetched.add(partition)
         self._assign_inputs()
-        self._reader.seek(self.config.topic("requests"), partition, request_offset)
-        self._reader.seek(self.config.topic("usage"), partition, usage_offset)
+        for name, offset in offsets.items():
+            self._reader.seek(self.config.topic(name), partition, offset)
         self._have_inputs.set()
 
     def unseek_inputs(self, partition: int) -> None:

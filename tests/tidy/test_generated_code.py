@@ -96,3 +96,27 @@ def test_every_record_of_the_schemas_is_public():
 
     assert names | codecs <= set(events.__all__)
     assert all(getattr(events, name) is getattr(generated, name) for name in names | codecs)
+
+
+@pytest.mark.parametrize(
+    "example", sorted(p.name.removesuffix(".json") for p in (GOLDEN / "older").glob("*.json"))
+)
+def test_what_an_older_schema_wrote_is_read_with_defaults(example):
+    """Bytes of a schema that was released before read as the newest record, what came later at its default."""
+    value = bytes.fromhex((GOLDEN / "older" / f"{example}.avro.hex").read_text())
+    text = (GOLDEN / "older" / f"{example}.json").read_bytes()
+    record = events.decode(value)
+
+    assert events.from_json(type(record), text) == record
+    assert events.encode(record)[:10] != value[:10]
+    for end in range(len(value)):
+        with pytest.raises(events.CodecError):
+            events.decode(value[:end])
+
+
+def test_every_older_schema_has_examples():
+    """Of each file in schemas/avro/older a full and a minimal example are on record."""
+    older = [path.stem for path in (generate.SCHEMAS / "older").glob("*.avsc")]
+    found = {path.name.removesuffix(".json") for path in (GOLDEN / "older").glob("*.json")}
+
+    assert found == {f"{name}.{kind}" for name in older for kind in ("full", "minimal")}

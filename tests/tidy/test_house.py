@@ -95,7 +95,7 @@ def test_topics_schemas_and_topology_agree():
     assert set(ENFORCEMENT.topics()) == set(specs)
     assert named == schemas
     assert {name for name, spec in specs.items() if spec["partitions"] == "inputs"} >= {
-        "requests", "usage", "decisions", "audit", "state", "calls",
+        "requests", "usage", "leases", "decisions", "audit", "state", "calls",
     }  # fmt: skip
 
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from enforcer.engine import Entry, Outcome
     from enforcer.policy.tracing import TracedPolicy, TracedProgram
 
-OWN_KINDS: Final = frozenset({"policy_change", "exception_use"})
+OWN_KINDS: Final = frozenset({"policy_change", "exception_use", "lease", "move"})
 LEAKED: Final = "leaked"
 SWEEP_ROWS_MIN: Final = 50_000
 EARLY_MAX: Final = 100_000
@@ -182,7 +182,7 @@ class Fold:
             self._recorded.change(entry.payload)
             if self._sets is not self._recorded:
                 self._sets.change(entry.payload)
-        elif entry.kind == "expiry":
+        elif entry.kind in {"expiry", "lease"}:
             state.apply_all(self.rows, entry.effects, queue=self._queue)
 
     def _take_without_input(self, group: list[Link]) -> None:

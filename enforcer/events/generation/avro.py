@@ -8,6 +8,7 @@ tuple display runs no method. Reading sets attributes of a bare instance: measur
 
 from __future__ import annotations
 
+import json
 from itertools import count
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ from enforcer.events.generation.schemas import (
 from enforcer.events.generation.text import annotation, indent, snake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from enforcer.events.generation.schemas import Schema
 
@@ -96,13 +97,31 @@ def called_records(all_schemas: tuple[Schema, ...]) -> set[str]:
 
 def head_name(schema: Schema) -> str:
     """The constant that holds marker and fingerprint of a schema."""
-    return f"_{schema.file.upper()}_HEAD"
+    return f"_{schema.file.upper().replace('.', '_')}_HEAD"
 
 
-def public_codecs(schema: Schema) -> list[str]:
-    """`encode_…` and `decode_…` of a schema's record."""
+def older_reader_name(schema: Schema) -> str:
+    """The function that reads a body of an older schema."""
+    return f"_read_{schema.file.replace('.', '_')}"
+
+
+def public_codecs(schema: Schema, older: Sequence[Schema] = ()) -> list[str]:
+    """`encode_…` and `decode_…` of a schema's record; what *older* schemas of it wrote is read too."""
     name, low, head = schema.record.name, snake(schema.record.name), head_name(schema)
     words = name if name.isupper() else low.replace("_", " ")
+    read = [f"        record, index = _read_{low}(data, 10)"]
+    mismatch = [f"    if data[:10] != {head}:", f"        raise wrong_head({words!r}, data)"]
+    if older:
+        heads = ", ".join(f"{head_name(each)}: {older_reader_name(each)}" for each in older)
+        mismatch = [
+            f"    read = _read_{low}",
+            f"    if data[:10] != {head}:",
+            f"        older = {{{heads}}}.get(data[:10])",
+            "        if older is None:",
+            f"            raise wrong_head({words!r}, data)",
+            "        read = older",
+        ]
+        read = ["        record, index = read(data, 10)"]
     return [
         f"def encode_{low}(record: {name}) -> bytes:",
         f'    """Avro single-object bytes of a {words}. Raises: CodecError."""',
@@ -114,10 +133,9 @@ def public_codecs(schema: Schema) -> list[str]:
         "",
         f"def decode_{low}(data: bytes) -> {name}:",
         f'    """The {words} of Avro single-object bytes. Raises: CodecError."""',
-        f"    if data[:10] != {head}:",
-        f"        raise wrong_head({words!r}, data)",
+        *mismatch,
         "    try:",
-        f"        record, index = _read_{low}(data, 10)",
+        *read,
         "    except MALFORMED as error:",
         f"        raise malformed({words!r}, error) from None",
         "    if index != len(data):",
@@ -318,13 +336,36 @@ def reader(record: Record) -> list[str]:
     ]
 
 
-def _read_fields(record: Record, at: str, names: Names) -> Iterator[str]:
-    for field in record.fields:
+def older_reader(schema: Schema, newest: Record) -> list[str]:
+    """
+    The reader of a body that an older schema wrote: fields that came later get their defaults.
+
+    What stands in lists and unions is read as it is now: records there have not grown, only their enums have.
+    """
+    return [
+        f"def {older_reader_name(schema)}(b: bytes, i: int) -> tuple[{newest.name}, int]:",
+        f"    r = new_instance({newest.name})",
+        *indent(_read_fields(newest, "r", Names(), schema.record)),
+        "    return r, i",
+    ]
+
+
+def _read_fields(
+    record: Record, at: str, names: Names, written: Record | None = None
+) -> Iterator[str]:
+    """Read the fields of *record*, of which those of *written* are there; None: all of them."""
+    there = record.fields if written is None else written.fields
+    for index, field in enumerate(record.fields):
         target = f"{at}.{field.name}"
-        if isinstance(field.type, Record):
+        if index >= len(there):
+            assert field.type in (Primitive("long"), Primitive("boolean")), field
+            yield f"{target} = {json.loads(field.default or '')!r}"
+        elif isinstance(field.type, Record):
             inner = names.fresh("r")
             yield f"{target} = {inner} = new_instance({field.type.name})"
-            yield from _read_fields(field.type, inner, names)
+            old = there[index].type
+            assert isinstance(old, Record)
+            yield from _read_fields(field.type, inner, names, None if written is None else old)
         else:
             yield from _read(field.type, target, names)
 

@@ -120,6 +120,53 @@ def load(folder: Path) -> tuple[Schema, ...]:
     return tuple(schemas)
 
 
+def load_older(folder: Path, newest: tuple[Schema, ...]) -> tuple[Schema, ...]:
+    """
+    Schemas that were released before, ``<file>.<number>.avsc`` in ``older/``, of the records of *newest*.
+
+    Each must be one that a reader of the newest can take: fields are only ever added, behind those of their record and
+    with a default, and symbols behind those of their enum. That is asserted.
+    """
+    by_file = {schema.file: schema for schema in newest}
+    found = []
+    for path in sorted((folder / "older").glob("*.avsc")):
+        source = json.loads(path.read_text(encoding="utf-8"))
+        record = _parse(source, {})
+        assert isinstance(record, Record), path
+        assert _grows(record, by_file[path.stem.split(".")[0]].record), path
+        canonical = canonical_form(source)
+        found.append(Schema(path.stem, record, canonical, fingerprint(canonical)))
+    return tuple(found)
+
+
+def _grows(old: Type, new: Type, *, may_gain_fields: bool = True) -> bool:
+    """Whether *new* reads what *old* wrote, but for fields that are filled in; those of records in lists are not."""
+    match old, new:
+        case Record(), Record():
+            names = [field.name for field in new.fields]
+            return (
+                (may_gain_fields or len(old.fields) == len(new.fields))
+                and [field.name for field in old.fields] == names[: len(old.fields)]
+                and all(f.default is not None for f in new.fields[len(old.fields) :])
+                and all(
+                    _grows(a.type, b.type) for a, b in zip(old.fields, new.fields, strict=False)
+                )
+            )
+        case Enum(), Enum():
+            return new.symbols[: len(old.symbols)] == old.symbols
+        case Array(), Array():
+            return _grows(old.items, new.items, may_gain_fields=False)
+        case Map(), Map():
+            return _grows(old.values, new.values, may_gain_fields=False)
+        case Union(), Union():
+            return len(old.branches) == len(new.branches) and all(
+                _grows(a, b, may_gain_fields=False)
+                for a, b in zip(old.branches, new.branches, strict=True)
+            )
+        case _:
+            return old == new
+
+
 def records(schemas: Iterable[Schema]) -> tuple[Record, ...]:
     """Every record of the schemas once, each after all that it holds."""
     found: dict[str, Record] = {}

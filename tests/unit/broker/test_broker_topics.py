@@ -34,11 +34,11 @@ def test_the_packaged_topics_are_those_of_the_wire() -> None:
     specs = {spec.name: spec for spec in load_specs()}
 
     assert set(specs) == {
-        "requests", "usage", "decisions", "audit", "state", "calls", "policies",
+        "requests", "usage", "leases", "decisions", "audit", "state", "calls", "policies",
         "policy-history", "policy-acks", "dead-letters",
     }  # fmt: skip
     assert specs["policies"].partitions == 1
-    for name in ("requests", "usage", "decisions"):
+    for name in ("requests", "usage", "leases", "decisions"):
         assert specs[name].config["message.timestamp.type"] == "LogAppendTime"
     assert specs["state"].config["cleanup.policy"] == "compact"
     assert all(isinstance(value, str) for spec in specs.values() for value in spec.config.values())

@@ -503,7 +503,7 @@ class Office:
         self.table_age_ms_max = 1_000_000
         self.clock_ms = NOW_MS
         self.table = Shelf()
-        self.at_end = {"requests": True, "usage": True}
+        self.at_end = {"requests": True, "usage": True, "leases": True}
         self.sought, self.forgotten, self.made = [], [], 0
         self.seat_lost = None
         self.progress = []
@@ -524,8 +524,8 @@ class Office:
     def open_table(self, partition):
         return self.table
 
-    def seek_inputs(self, partition, request_offset, usage_offset):
-        self.sought.append((request_offset, usage_offset))
+    def seek_inputs(self, partition, offsets):
+        self.sought.append((offsets["requests"], offsets["usage"]))
 
     def unseek_inputs(self, partition):
         self.sought.append(None)

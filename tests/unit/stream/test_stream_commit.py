@@ -74,7 +74,7 @@ async def test_the_five_steps_in_order(cluster, target):
     encoded = events.encode_position_row(done.position)
     assert cluster.log("state").values() == [b"new", None, encoded]
     assert cluster.groups["enforcer"] == {
-        ("enforcer.requests", 0): 7, ("enforcer.usage", 0): 3,
+        ("enforcer.requests", 0): 7, ("enforcer.usage", 0): 3, ("enforcer.leases", 0): 0,
     }  # fmt: skip
     assert target.table.rows() == {b"b/1": b"new", b"c/1": b"call", b"p": encoded}
     meta = target.table.meta()

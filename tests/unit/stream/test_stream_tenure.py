@@ -20,12 +20,13 @@ from stream_desk import (
 from enforcer import events
 from enforcer.errors import AgentCorruptedError, UnavailableError
 from enforcer.stream import tenure as tenure_module
+from enforcer.stream.passing import HEADER_BYTES_MAX, KEY_BYTES_MAX
 from enforcer.stream.poison import PoisonError
 from enforcer.stream.restore import Restored
 from enforcer.stream.rows import encode_row
 from enforcer.stream.tail import read_tail
 from enforcer.stream.takeover import Taken
-from enforcer.stream.tenure import HEADER_BYTES_MAX, KEY_BYTES_MAX, Tenure
+from enforcer.stream.tenure import Tenure
 
 BUDGET = "b/acme/cap/all//total"
 
@@ -57,9 +58,9 @@ async def begun(office, *, told=None, tail_lost=False, cold=None, condemned=(), 
 
 
 def feed(tenure, office):
-    """Feed everything that is in both inputs and was not fed."""
-    for name in ("requests", "usage"):
-        queue = tenure.inputs.requests if name == "requests" else tenure.inputs.usage
+    """Feed everything that is in the inputs and was not fed."""
+    for name in ("requests", "usage", "leases"):
+        queue = getattr(tenure.inputs, name)
         tenure.inputs.feed(name, office.fetched(name, queue.fetched))
 
 

@@ -15,9 +15,9 @@ def test_the_topology_is_the_one_that_was_agreed():
 
 
 def test_data_flows_one_way():
-    """Nothing that is written is read, but for the changelogs and by tables."""
+    """Nothing that is written is read, but for the changelogs, by tables, and what agents say to each other."""
     read = set(ENFORCEMENT.topics("input", "table"))
-    assert read & set(ENFORCEMENT.topics("fast", "ledger")) == {"state", "calls"}
+    assert read & set(ENFORCEMENT.topics("fast", "ledger")) == {"state", "calls", "leases"}
     assert ENFORCEMENT.topics("input") == INPUTS
 
 

@@ -14,6 +14,7 @@ from enforcer.errors import AgentFencedError, ConfigError, IntegrityError, Unava
 from enforcer.stream import worker as worker_module
 from enforcer.stream.commit import TableWriteError
 from enforcer.stream.installation import MisalignedError
+from enforcer.stream.topology import INPUTS
 from enforcer.stream.worker import CACHED_ROWS_MIN, Worker
 from enforcer.telemetry import Metrics
 
@@ -132,7 +133,7 @@ async def test_a_rebalance_moves_partitions_and_stops_nothing(cluster):
         cluster.seat.give(0)
         await until(lambda: set(worker._agents) == {0})
         assert cluster.owners["enforcer-1"].closed
-        assert worker._reader.assigned == [("enforcer.requests", 0), ("enforcer.usage", 0)]
+        assert worker._reader.assigned == [(f"enforcer.{name}", 0) for name in INPUTS]
         cluster.seat.give(1)
         await until(lambda: set(worker._agents) == {1} and worker.is_ready)
         cluster.seat.give()

@@ -1,0 +1,32 @@
+"""What of an input record goes on to what it leads to: its key, its trace and the name of its gateway."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from enforcer.broker.ports import Record
+
+Trace = tuple[tuple[str, bytes], ...]
+
+HEADER_BYTES_MAX: Final = 512
+"""Of a header that is copied on. A longer one is the sender's mistake, and must not make a verdict too large."""
+KEY_BYTES_MAX: Final = 2_048
+"""Of a record key that is copied on. The account's own key is far shorter; any other is misrouted."""
+
+
+def key_of(account: str) -> bytes | None:
+    """The key of a record of *account*; none where it is too long for one."""
+    key = account.encode("utf-8", "surrogatepass")
+    return key if len(key) <= KEY_BYTES_MAX else None
+
+
+def headers_of(record: Record) -> tuple[Trace, Trace]:
+    """What goes on to the audit record (the trace) and to the decision (the trace and the gateway)."""
+    headers = record.headers
+    if not headers:
+        return (), ()
+    short = [h for h in headers if h[1] is not None and len(h[1]) <= HEADER_BYTES_MAX]
+    trace = tuple(h for h in short if h[0] == "traceparent")[:1]
+    gateway = tuple(h for h in short if h[0] == "gateway")[:1]
+    return trace, trace + gateway
