@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from enforcer.cel.checker import Checked
     from enforcer.cel.names import Environment
     from enforcer.cel.parser import Expression
+    from enforcer.cel.syntax import Node
     from enforcer.cel.types import Type
 
 _VARIABLES: Final = "v"
@@ -146,6 +147,7 @@ def lower(
     parameters: Sequence[str] = (),
     checked: Checked | None = None,
     prefix: str = "",
+    part: Callable[[Node], ast.expr | None] | None = None,
 ) -> Lowered:
     """
     Code for *expression*, which raises an evaluation error where it has no value.
@@ -159,6 +161,8 @@ def lower(
         checked: Its types, if it checked without issues and the values of variables will be of their
             declared types. That is the caller's promise: a value of another type gives wrong answers.
         prefix: What generated names begin with, so that several expressions can share a function.
+        part: How a node is read whose value is computed elsewhere, which may raise; None of all others. A
+            node that reads a macro's variable must be one of the others.
     """
     assert checked is None or not checked.issues, "only what checks has types"
     writer = Writer(prefix)
@@ -168,6 +172,7 @@ def lower(
         checked.types if checked is not None else {},
         reading=reading,
         writer=writer,
+        part=part,
     )
     value = lowering.value(expression.root)
     if lowering.budget is not None:

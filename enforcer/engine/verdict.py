@@ -65,6 +65,7 @@ def rule_on(
     # 1. Rules, on the request as it came.
     standing = Standing(plan, rows, now_us)
     evaluation = program.evaluate(asked.completed, asked.facts, now_us=now_us, limits=standing)
+    uses = [*evaluation.exempt]
     ruling.errors = [
         events.RuleError(e.policy, e.rule, e.code, e.message) for e in evaluation.errors
     ]
@@ -81,7 +82,7 @@ def rule_on(
         merged = _merge(asked, modifies, denials)
     if merged is not None and merged.operations:
         denials += _recheck(
-            program, merged, ruling, now_us, asked=asked, standing=standing, uses=evaluation.exempt
+            program, merged, ruling, now_us, asked=asked, standing=standing, uses=uses
         )
     kept = [m for i, m in enumerate(modifies) if merged is not None and i in merged.rules]
 
@@ -108,7 +109,7 @@ def rule_on(
                 now_us,
                 asked=asked,
                 standing=standing,
-                uses=evaluation.exempt,
+                uses=uses,
             )
             merged = edits.joined(merged, fit.merged)
         denials += [r for r in check.reasons if r.verdict == "deny"]
@@ -120,8 +121,8 @@ def rule_on(
         ruling.edits = merged.operations
     modified = [*map(_reason, kept), *fitted]
     _join(ruling, check, denials, modified, allowed=by_verdict["allow"])
-    if evaluation.exempt:
-        _tell_uses(ruling, evaluation.exempt)
+    if uses:
+        _tell_uses(ruling, uses)
     if evaluation.shadow or plan.shadow is not None:
         rule_in_shadow(
             ruling, asked, evaluation.shadow, plan.shadow, check=check, rows=rows, now_us=now_us

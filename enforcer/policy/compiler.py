@@ -35,9 +35,15 @@ event: what can be known before a request comes is in the code or in a constant.
    The fold of ``All``: with r True or None and t any of three, ``r = r if t else t`` is t and r with
    false above error above true. ``AnyOf`` is the mirror image.
 
-4. **Fields are read once** per function, into ``v0, v1, …``: those of ``match`` and ``unless`` first,
-   the others after the guard has let the request through. Facts are not: a fact is computed when its
-   expression is reached, and the facts object keeps it.
+4. **Nothing is computed twice.** What says nothing is taken out first, so that both notations come to one
+   code (simplifying.py). Fields are read once per function, into ``v0, v1, …``: those of ``match`` and
+   ``unless`` first, the others after the guard has let the request through. What costs more (a fact, a
+   search, a part of an expression, and so a variable of the policy) is counted over all rules beforehand
+   (sharing.py); asked for more than once, it is computed where it is first reached and kept: in ``s0``, or, of
+   parts of leaves, which may stand in functions of their own, in a list that these share. An error is not
+   kept: it is raised again.
+
+       t = 'ssn' in (s0 if s0 is not UNSET else (s0 := facts.pii_counts))
 
 5. **Errors are a slow path.** A None that reaches a rule calls a method of ``failures``, which finds out
    what erred by looking at the few tests that can, and appends the rule's failure. A detector that cannot
@@ -57,6 +63,8 @@ from typing import TYPE_CHECKING
 
 from enforcer.policy.ir import Expr, can_err
 from enforcer.policy.lowering import Code, append, assign, attribute, finish, flat, local, when
+from enforcer.policy.sharing import Sharing
+from enforcer.policy.simplifying import simplified
 
 if TYPE_CHECKING:
     from enforcer.policy.failures import Failures
@@ -71,6 +79,8 @@ _GUARD_ARGUMENTS = ("request", "facts", "now_us", "limits=None")
 def compile_guard(match: Expr, unless: Expr | None) -> Guard:
     """``guard(request, facts, now_us, limits=None)``: True, False, or None where ``match`` errs."""
     code = Code(_GUARD_ARGUMENTS)
+    match = simplified(match)
+    unless = None if unless is None else simplified(unless)
     code.load(match)
     result = code.lower(match)
     if unless is not None:
@@ -91,7 +101,11 @@ def compile_run(
     failures: Failures,
 ) -> Run:
     """The function of a policy. *rules* are the enabled ones, sorted by id."""
-    code = Code(_RUN_ARGUMENTS)
+    match = None if match is None else simplified(match)
+    unless = None if unless is None else simplified(unless)
+    conditions = [simplified(rule.condition) for rule in rules]
+    guards = [each for each in (match, unless) if each is not None]
+    code = Code(_RUN_ARGUMENTS, Sharing([*guards, *conditions]))
     code.globals["failures"] = failures
     phases = {rule.phases for rule in rules}
     shared = next(iter(phases)) if len(phases) == 1 else None
@@ -99,11 +113,11 @@ def compile_run(
     if shared is not None:
         code.emit(when(_not(_in_phases(code, shared)), [_return_denied()]))
     _emit_guard(code, match, unless)
-    for rule in rules:
-        code.load(rule.condition)
-    for at, rule in enumerate(rules):
+    for condition in conditions:
+        code.load(condition)
+    for at, (rule, condition) in enumerate(zip(rules, conditions, strict=True)):
         outer, code.body = code.body, []
-        _emit_rule(code, at, rule)
+        _emit_rule(code, at, rule, condition)
         inner, code.body = code.body, outer
         wanted: list[ast.expr] = []
         if shared is None:
@@ -136,8 +150,8 @@ def _emit_guard(code: Code, match: Expr | None, unless: Expr | None) -> None:
         code.emit(when(is_error, [ast.Return(_failure("match"))]))
 
 
-def _emit_rule(code: Code, at: int, rule: RuleCode) -> None:
-    result = code.lower(rule.condition)
+def _emit_rule(code: Code, at: int, rule: RuleCode, condition: Expr) -> None:
+    holds = _holds(code, condition)
     matched: list[ast.stmt]
     if rule.exceptions or rule.template is not None:
         matched = [assign("denied", _failure("matched", ast.Constant(at)))]
@@ -146,10 +160,20 @@ def _emit_rule(code: Code, at: int, rule: RuleCode) -> None:
         if rule.verdict == "deny":
             matched.append(assign("denied", ast.Constant(True)))
     failed: list[ast.stmt] = []
-    if can_err(rule.condition):
-        is_error = ast.Compare(local(result), [ast.Is()], [ast.Constant(None)])
+    if can_err(condition):
+        is_error = ast.Compare(holds, [ast.Is()], [ast.Constant(None)])
         failed = [when(is_error, [assign("denied", _failure("rule", ast.Constant(at)))])]
-    code.emit(when(local(result), matched, failed))
+    code.emit(when(holds, matched, failed))
+
+
+def _holds(code: Code, condition: Expr) -> ast.expr:
+    """Whether *condition* holds: a variable, or one expression that cannot err."""
+    result = code.lower(condition)
+    last = code.body[-1]
+    if not can_err(condition) and isinstance(last, ast.Assign):
+        code.body.pop()
+        return last.value
+    return local(result)
 
 
 def _failure(method: str, *arguments: ast.expr) -> ast.expr:

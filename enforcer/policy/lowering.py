@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from enforcer import cel
 from enforcer.cel.errors import EvaluationError
+from enforcer.cel.lowering.code import function
 from enforcer.cel.program import noted
 from enforcer.errors import RequestError
 from enforcer.policy import runtime, variables
-from enforcer.policy.fields import CONTAINS_PII, Field, Kind, Origin, is_direct
+from enforcer.policy.comparing import comparison
+from enforcer.policy.fields import CONTAINS_PII, Field, Origin, is_direct
 from enforcer.policy.ir import (
     NEGATIONS,
-    ORDERINGS,
     All,
     AnyOf,
     Expr,
@@ -26,11 +27,12 @@ from enforcer.policy.ir import (
     fields_of,
 )
 from enforcer.policy.reading import ABSENT, descend, read_record
-from enforcer.policy.regex import compile_search
+from enforcer.policy.sharing import Sharing, test_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
+    from enforcer.cel import Node
     from enforcer.policy.environment import Fact
     from enforcer.policy.model import FactsView, LimitsView
     from enforcer.policy.paths import Path
@@ -39,13 +41,6 @@ UNSET = object()
 """Stands in the variable of a field that was not read yet."""
 
 
-_NUMBERS = frozenset({Kind.INT, Kind.DOUBLE})
-_COMPARISONS: dict[str, type[ast.cmpop]] = {
-    "gt": ast.Gt,
-    "gte": ast.GtE,
-    "lt": ast.Lt,
-    "lte": ast.LtE,
-}
 # What can end an evaluation without a value: an error of CEL's, a map's missing key, a detector that fails.
 ERRORS = (EvaluationError, KeyError, RequestError)
 
@@ -85,11 +80,12 @@ class Code:
 
     Args:
         arguments: Of the function; leaves may read them.
+        sharing: What its conditions have in common; nothing unless given.
 
     ``body`` are its statements, ``functions`` stand beside it, ``globals`` are constants and helpers.
     """
 
-    def __init__(self, arguments: tuple[str, ...]) -> None:
+    def __init__(self, arguments: tuple[str, ...], sharing: Sharing | None = None) -> None:
         self.globals: dict[str, Any] = dict(_HELPERS)
         self.body: list[ast.stmt] = []
         self.functions: list[ast.FunctionDef] = []
@@ -98,6 +94,10 @@ class Code:
         self._temporaries = 0
         self._constants = 0
         self._fields: dict[Path, str] = {}
+        self._sharing = sharing or Sharing()
+        self._memos: dict[Hashable, str] = {}
+        self._parts: dict[int, ast.expr] = {}
+        self._is_in_leaf = False
 
     # --- pieces ---------------------------------------------------------------------------------
 
@@ -155,15 +155,22 @@ class Code:
                 return local(name)
             read = ast.NamedExpr(ast.Name(name, ast.Store()), self._read(field))
             return ast.IfExp(_is_unset(name), read, local(name))
-        fact = attribute(local("facts"), (field.fact,))
         if field.path == CONTAINS_PII:
-            return ast.Compare(fact, [ast.Gt()], [ast.Constant(0)])
-        if field.argument is not None:
-            fact = ast.Call(fact, [ast.Constant(field.argument)], [])
+            return ast.Compare(self.fact(field.fact), [ast.Gt()], [ast.Constant(0)])
+        fact = self.fact(field.fact, field.argument)
         if field.path[-2] == "counts":  # Of a kind.
             get = ast.Attribute(fact, "get", ast.Load())
             return ast.Call(get, [self.constant(field.path[-1]), ast.Constant(0)], [])
         return fact
+
+    def fact(self, name: str, argument: float | None = None) -> ast.expr:
+        """An attribute of the facts, or what one that is a method answers; read once by comparisons."""
+        found = attribute(local("facts"), (name,))
+        if argument is not None:
+            found = ast.Call(found, [ast.Constant(argument)], [])
+        if self._is_in_leaf or not self._sharing.is_read_again((name, argument)):
+            return found
+        return self._once((name, argument), found)
 
     # --- conditions -----------------------------------------------------------------------------
 
@@ -176,6 +183,10 @@ class Code:
         if isinstance(expression, Test):
             result = self.temporary()
             self.emit(self._assign_test(result, expression), guard)
+            return result
+        if is_flat(expression):
+            result = self.temporary()
+            self.emit(assign(result, self._operand(expression)), guard)
             return result
         if isinstance(expression, Leaf):
             result = self.temporary()
@@ -197,12 +208,15 @@ class Code:
         # Absorption makes terms commute; the sort is stable, so the order is the same every time.
         terms = sorted(expression.terms, key=cost)
         flat_terms = [term for term in terms if is_flat(term)]
-        result = self.temporary()
-        operands = [self._operand(term) for term in flat_terms]
-        self.emit(assign(result, flat(operands, is_all=is_all)), guard)
-        for term in terms:
-            if is_flat(term):
-                continue
+        others = [term for term in terms if not is_flat(term)]
+        if not flat_terms and others:
+            # The first of them is what the others are folded into.
+            result = self.lower(others.pop(0), guard)
+        else:
+            result = self.temporary()
+            operands = [self._operand(term) for term in flat_terms]
+            self.emit(assign(result, flat(operands, is_all=is_all)), guard)
+        for term in others:
             if isinstance(term, Test | Leaf):
                 self._fold_atom(term, result, guard, is_all=is_all)
             else:
@@ -239,7 +253,12 @@ class Code:
         """What reads the costly fields of a leaf, and its code."""
         prefix = f"e{self._leaves}_"
         self._leaves += 1
+        lowered = self._write_leaf(leaf, prefix, self._part_of(leaf))
+        return self._costly_reads(leaf), lowered
 
+    def _write_leaf(
+        self, leaf: Leaf, prefix: str, part: Callable[[Node], ast.expr | None]
+    ) -> cel.Lowered:
         def reading(name: str, constant: Callable[[Any], ast.expr]) -> cel.Variable:
             fact = leaf.condition.environment.fact(name)
             is_present = fact.name in leaf.present
@@ -247,11 +266,43 @@ class Code:
                 fact, self._leaf_value(fact), constant, is_present=is_present
             )
 
-        parameters = (*self._arguments, *self._fields.values())
-        lowered = variables.lowered(leaf, reading, parameters, prefix)
+        parameters = (*self._arguments, "memo", *self._fields.values())
+        lowered = variables.lowered(leaf, reading, parameters, prefix=prefix, part=part)
         self.globals.update(lowered.constants)
         self.functions.extend(lowered.functions)
-        return self._costly_reads(leaf), lowered
+        return lowered
+
+    def _part_of(self, leaf: Leaf, beside: int = -1) -> Callable[[Node], ast.expr | None]:
+        """How a part of *leaf* that is asked for again is read; but for *beside*, which is being written."""
+
+        def part(node: Node) -> ast.expr | None:
+            number = self._sharing.part(node)
+            if number is None or number == beside:
+                return None
+            if number not in self._parts:
+                self._parts[number] = self._write_part(leaf, node, number)
+            return self._parts[number]
+
+        return part
+
+    def _write_part(self, leaf: Leaf, node: Node, number: int) -> ast.expr:
+        """A function that computes a part where it is first asked for; the expression that calls it."""
+        name, at = f"p{number}", ast.Constant(len(self._parts))
+        self._parts[number] = at  # Takes its place: parts within it come after.
+        memo = ast.Subscript(local("memo"), at, ast.Load())
+        whole = replace(leaf, root=node, present=frozenset())
+        lowered = self._write_leaf(whole, f"{name}_", self._part_of(leaf, beside=number))
+        body = [
+            when(ast.Compare(memo, [ast.IsNot()], [local("UNSET")]), [ast.Return(memo)]),
+            *lowered.body,
+            ast.Assign([ast.Subscript(local("memo"), at, ast.Store())], lowered.value.code),
+            ast.Return(memo),
+        ]
+        names = [*self._arguments, *self._fields.values()]
+        read = {each.id for each in ast.walk(ast.Module(body, [])) if isinstance(each, ast.Name)}
+        parameters = ["memo", *(each for each in names if each in read)]
+        self.functions.append(function(name, parameters, body))
+        return call(name, *map(local, parameters))
 
     def return_leaf(self, leaf: Leaf) -> None:
         """Write a body that returns the value of a leaf, or raises."""
@@ -265,7 +316,11 @@ class Code:
             return ast.Constant(None)  # Of values: they are constants.
         if _is_costly(fact.field):
             return local(self._fields[fact.field.path])
-        return self.value(fact.field)
+        # The code of a leaf may stand in a function of its own, which sets no variable of this one.
+        self._is_in_leaf = True
+        value = self.value(fact.field)
+        self._is_in_leaf = False
+        return value
 
     def _costly_reads(self, leaf: Leaf) -> list[ast.stmt]:
         """What reads the fields of a leaf that are read only when they are needed."""
@@ -300,98 +355,22 @@ class Code:
             if contrary.can_err:
                 return call("negated", self.test(contrary))
             return ast.UnaryOp(ast.Not(), self.test(contrary))
-        if test.field.type.kind is Kind.TIME:
-            compare = self.constant(runtime.COMPARE[test.op])
-            return call("order_time", compare, local("now_us"), self.constant(test.value))
-        value = self.value(test.field)
-        return self._direct(test, value) if is_direct(test.field) else self._open(test, value)
+        found = comparison(self, test)
+        return self._once(test_key(test), found) if self._sharing.is_shared(test) else found
 
-    def _direct(self, test: Test, value: ast.expr) -> ast.expr:
-        """A field of known type, None for absent."""
-        kind = test.field.type.kind
-        if test.op == "exists":
-            if not test.field.optional:
-                return ast.Constant(True)
-            return ast.Compare(value, [ast.IsNot()], [ast.Constant(None)])
-        if test.op == "eq":
-            return self._direct_equality(kind, value, test.value)
-        if test.op == "in":
-            return self._direct_membership(kind, value, test.value)
-        if test.op == "contains" and kind is Kind.LIST:
-            return ast.Compare(self.constant(test.value), [ast.In()], [value])
-        present, value = self._present(test.field, value)
-        if test.op in ORDERINGS:
-            operator = _COMPARISONS[test.op]()
-            found: ast.expr = ast.Compare(value, [operator], [self.constant(test.value)])
-        elif test.op == "contains":
-            found = ast.Compare(self.constant(test.value), [ast.In()], [value])
-        else:
-            found = ast.Call(self.constant(compile_search(test.value)), [value], [])
-        if present is None:
-            return found
-        if test.is_strict:
-            return ast.IfExp(present, found, ast.Constant(None))
-        return ast.BoolOp(ast.And(), [present, found])
+    def memos(self) -> list[ast.stmt]:
+        """What the function begins with: nothing that is shared was computed yet."""
+        found = [assign(name, local("UNSET")) for name in self._memos.values()]
+        if self._parts:
+            unset = ast.List([local("UNSET") for _ in self._parts], ast.Load())
+            found.append(assign("memo", unset))
+        return found
 
-    def _present(self, field: Field, value: ast.expr) -> tuple[ast.expr | None, ast.expr]:
-        """The test that an optional field is there, and the value to go on with, read once."""
-        if not field.optional:
-            return None, value
-        if isinstance(value, ast.Name):
-            return ast.Compare(value, [ast.IsNot()], [ast.Constant(None)]), value
-        name = self.temporary()
-        read = ast.NamedExpr(ast.Name(name, ast.Store()), value)
-        return ast.Compare(read, [ast.IsNot()], [ast.Constant(None)]), local(name)
-
-    def _direct_equality(self, kind: Kind, value: ast.expr, literal: Any) -> ast.expr:
-        if kind is Kind.LIST:
-            return call("same", value, self.constant(literal))
-        if not _equals(kind, literal):
-            return ast.Constant(False)
-        operator = ast.Is() if kind is Kind.BOOL else ast.Eq()
-        return ast.Compare(value, [operator], [self.constant(literal)])
-
-    def _direct_membership(self, kind: Kind, value: ast.expr, literal: list[Any]) -> ast.expr:
-        if kind is Kind.LIST:
-            return call("element_of", value, self.constant(literal))
-        fitting = [each for each in literal if _equals(kind, each)]
-        if not fitting:
-            return ast.Constant(False)
-        return ast.Compare(value, [ast.In()], [self.constant(frozenset(fitting))])
-
-    def _open(self, test: Test, value: ast.expr) -> ast.expr:
-        """A value whose type shows at run time, ABSENT for absent."""
-        literal = test.value
-        if test.op == "exists":
-            return ast.Compare(value, [ast.IsNot()], [local("ABSENT")])
-        if test.op == "eq":
-            if isinstance(literal, str):
-                return ast.Compare(value, [ast.Eq()], [ast.Constant(literal)])
-            return call("same", value, self.constant(literal))
-        if test.op == "in":
-            if all(isinstance(each, str) for each in literal):
-                return call("text_in", value, self.constant(frozenset(literal)))
-            return call("element_of", value, self.constant(literal))
-        if test.op == "contains":
-            return call("contains", value, self.constant(literal))
-        if test.is_strict:
-            found = self._open(replace(test, is_strict=False), value)
-            absent = ast.Compare(value, [ast.Is()], [local("ABSENT")])
-            return ast.IfExp(absent, ast.Constant(None), found)
-        if test.op == "matches":
-            return call("matches", value, self.constant(compile_search(literal)))
-        helper = "order_text" if isinstance(literal, str) else "order_number"
-        compare = self.constant(runtime.COMPARE[test.op])
-        return call(helper, compare, value, self.constant(literal))
-
-
-def _equals(kind: Kind, literal: Any) -> bool:
-    """Whether *literal* is of a type that can equal a declared scalar."""
-    if kind is Kind.BOOL:
-        return isinstance(literal, bool)
-    if kind in _NUMBERS:
-        return isinstance(literal, (int, float)) and not isinstance(literal, bool)
-    return isinstance(literal, str)
+    def _once(self, key: Hashable, found: ast.expr) -> ast.expr:
+        """What is asked for more than once: computed where it is first reached."""
+        name = self._memos.setdefault(key, f"s{len(self._memos)}")
+        found = ast.NamedExpr(ast.Name(name, ast.Store()), found)
+        return ast.IfExp(_is_unset(name), found, local(name))
 
 
 def _is_costly(field: Field) -> bool:
@@ -472,17 +451,17 @@ def compile_value(leaf: Leaf) -> Callable[[Any, FactsView, int | None, LimitsVie
     code = Code(arguments)
     code.load(leaf)
     code.return_leaf(leaf)
-    function: Callable[..., Any] = finish(code, "value", arguments)
-    return function
+    value: Callable[..., Any] = finish(code, "value", arguments)
+    return value
 
 
 def finish(code: Code, name: str, arguments: tuple[str, ...]) -> Any:
     """The function of what was written."""
     # The frame is parsed, for what a function node consists of differs between Pythons.
     module = ast.parse(f"def {name}({', '.join(arguments)}): pass")
-    function = module.body[0]
-    assert isinstance(function, ast.FunctionDef)
-    function.body = code.body
+    frame = module.body[0]
+    assert isinstance(frame, ast.FunctionDef)
+    frame.body = [*code.memos(), *code.body]
     module.body[:0] = code.functions
     ast.fix_missing_locations(module)
     exec(compile(module, f"<compiled {name}>", "exec"), code.globals)  # noqa: S102 — an ast of our own making, with literals as constants only

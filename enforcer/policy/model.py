@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from enforcer.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from enforcer.policy.exemptions import ExceptionCode, Template
     from enforcer.policy.fields import Cost
@@ -132,14 +132,17 @@ class RuleErrorInfo:
     message: str
 
 
-@dataclass(slots=True)
-class Evaluation:
+class Evaluation(NamedTuple):
     """What step 1 of a decision found, in canonical order."""
 
-    matches: list[Match] = field(default_factory=list)
-    errors: list[RuleErrorInfo] = field(default_factory=list)
-    shadow: list[Match] = field(default_factory=list)
-    exempt: list[Match] = field(default_factory=list)  # Uses of exceptions: they join no verdict.
+    matches: Sequence[Match] = ()
+    errors: Sequence[RuleErrorInfo] = ()
+    shadow: Sequence[Match] = ()
+    exempt: Sequence[Match] = ()  # Uses of exceptions: they join no verdict.
+
+
+NOTHING: Final = Evaluation()
+"""Of most requests: one object for all of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -24,6 +24,7 @@ from enforcer.policy.index import Index
 from enforcer.policy.ir import ALWAYS, Leaf, Test, atoms, can_err, cost
 from enforcer.policy.limits import BudgetLimit, RateLimit
 from enforcer.policy.model import (
+    NOTHING,
     Evaluation,
     FactsView,
     LimitsView,
@@ -40,7 +41,7 @@ from enforcer.policy.stops import StopCode, check_stop, stopping
 from enforcer.policy.tenants import check_tenant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from enforcer.events import Request
     from enforcer.policy.loader import Document
@@ -385,19 +386,25 @@ class TenantProgram:
             now_us: Event time, for conditions on ``now``; without it they err.
             limits: Rows as they were before the request, for ``budget()`` and ``rate()``; without it they err.
         """
-        evaluation = Evaluation([], [], [], [])
-        _run(
-            self._index.candidates(request),
-            (request, facts, now_us, limits),
-            evaluation.matches,
-            evaluation.errors,
-        )
+        arguments = (request, facts, now_us, limits)
+        hits: list[Match] = []
+        errors: list[RuleErrorInfo] = []
+        _run(self._index.candidates(request), arguments, hits, errors)
         if self._shadow_index is not None:
-            shadow = self._shadow_index.candidates(request)
-            _run(shadow, (request, facts, now_us, limits), evaluation.shadow, evaluation.errors)
-        if self._has_exceptions:
-            _take_uses(evaluation)
-        return evaluation
+            shadow: list[Match] = []
+            _run(self._shadow_index.candidates(request), arguments, shadow, errors)
+            return self._found(hits, errors, shadow)
+        return self._found(hits, errors, ()) if hits or errors else NOTHING
+
+    def _found(
+        self, hits: list[Match], errors: list[RuleErrorInfo], shadow: Sequence[Match]
+    ) -> Evaluation:
+        """Uses of exceptions join no verdict: they stand apart, and those of shadow policies are not told."""
+        if not self._has_exceptions:
+            return Evaluation(hits, errors, shadow)
+        uses = [each for each in hits if each.verdict == "exempt"]
+        matches = [each for each in hits if each.verdict != "exempt"]
+        return Evaluation(matches, errors, [e for e in shadow if e.verdict != "exempt"], uses)
 
     def stopped(self, request: Request) -> str | None:
         """Why *request* is stopped, whatever the policies say; None: it is not."""
@@ -449,13 +456,6 @@ class TenantProgram:
                 self._recheck_cache.clear()
             self._recheck_cache[edited_paths] = plan
         return plan
-
-
-def _take_uses(evaluation: Evaluation) -> None:
-    """Uses of exceptions join no verdict: they stand apart, and those of shadow policies are not told."""
-    evaluation.exempt = [each for each in evaluation.matches if each.verdict == "exempt"]
-    for found in (evaluation.matches, evaluation.shadow):
-        found[:] = [each for each in found if each.verdict != "exempt"]
 
 
 def _ordered(limits: list[Any]) -> tuple[Any, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import re2
 
@@ -17,8 +18,31 @@ MEMORY_BYTES_MAX = 8 * 1024 * 1024
 _SET_INSTRUCTIONS_MAX = 1_000
 
 
+_SIGNIFICANT: Final = frozenset("\\.+*?()|[]{}^$")
+
+
 class RegexError(ValueError):
     """A pattern that RE2 refuses; the message is RE2's."""
+
+
+class Literal(Enum):
+    """Where a pattern that stands for one text is looked for."""
+
+    ANYWHERE = "anywhere"
+    PREFIX = "prefix"
+    SUFFIX = "suffix"
+    WHOLE = "whole"
+
+
+def literal_of(pattern: str) -> tuple[str, Literal] | None:
+    """The text that *pattern* stands for, and where; None of a pattern that stands for several."""
+    begins, ends = pattern.startswith("^"), pattern.endswith("$") and not pattern.endswith("\\$")
+    text = pattern[begins : len(pattern) - ends]
+    if not _SIGNIFICANT.isdisjoint(text):
+        return None
+    if begins:
+        return text, Literal.WHOLE if ends else Literal.PREFIX
+    return text, Literal.SUFFIX if ends else Literal.ANYWHERE
 
 
 @lru_cache(maxsize=4_096)

@@ -13,6 +13,7 @@ from enforcer.policy.fields import Cost, Kind, Origin, is_direct
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from enforcer.cel import Node
     from enforcer.policy.environment import Fact
     from enforcer.policy.ir import Leaf
     from enforcer.policy.model import LimitsView
@@ -116,8 +117,15 @@ def is_certain(leaf: Leaf) -> bool:
     return value.certain and value.kind == "bool"
 
 
-def lowered(leaf: Leaf, reading: Any, parameters: tuple[str, ...], prefix: str = "") -> cel.Lowered:
-    """The code of a leaf."""
+def lowered(
+    leaf: Leaf,
+    reading: Any,
+    parameters: tuple[str, ...],
+    *,
+    prefix: str = "",
+    part: Callable[[Node], ast.expr | None] | None = None,
+) -> cel.Lowered:
+    """The code of a leaf; *part* says how parts of it are read that are computed elsewhere."""
     condition = leaf.condition
     return cel.lower(
         cel.Expression(leaf.root, condition.resolved.source),
@@ -126,6 +134,7 @@ def lowered(leaf: Leaf, reading: Any, parameters: tuple[str, ...], prefix: str =
         parameters=parameters,
         checked=condition.checked,
         prefix=prefix,
+        part=part,
     )
 
 

@@ -121,6 +121,7 @@ class Lowering:
         types: Of its nodes, by identity, if it checked and the variables are of their types; else none.
         reading: How a variable is read.
         writer: Where the code goes.
+        part: How a node is read whose value is computed elsewhere; None of all others.
     """
 
     def __init__(
@@ -130,11 +131,13 @@ class Lowering:
         *,
         reading: Reading,
         writer: Writer,
+        part: Callable[[Node], ast.expr | None] | None = None,
     ) -> None:
         self.environment = environment
         self.types = types
         self.reading = reading
         self.out = writer
+        self._part = part
         self.scope: dict[str, Local] = {}
         self.variables: dict[str, None] = {}
         self.loops = 0
@@ -149,6 +152,10 @@ class Lowering:
 
     def value(self, node: Node) -> Value:
         """Write what *node* needs; the expression it comes to."""
+        if self._part is not None:
+            found = self._part(node)
+            if found is not None:
+                return Value(found, self.kind_of(node), False, 2)
         if self.out.depth >= BLOCKS_MAX and not isinstance(node, Literal | Ident):
             return self._split_off(node)
         value = _LOWER[node.__class__](self, node)

@@ -400,7 +400,7 @@ class Unknown(Facts):
     def pii_types(self):
         raise RequestError("the text is larger than a scan may read", code="detect_failed")
 
-    pii_count = input_tokens = pii_types
+    pii_count = pii_counts = input_tokens = pii_types
 
 
 DETECTED = "{operator: contains, field: pii.types, value: email}"
