@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 def simplified(expression: Expr) -> Expr:
     """*expression*, of the same value on every request. Recursion is bounded by the form's depth."""
     if isinstance(expression, Test):
-        is_there = expression.op == "exists" and not expression.field.optional
-        return ALWAYS if is_there else expression
+        if expression.field.optional:
+            return expression
+        return ALWAYS if expression.op == "exists" else replace(expression, is_strict=False)
     if isinstance(expression, Leaf):
         return expression
     if isinstance(expression, Not):
