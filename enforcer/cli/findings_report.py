@@ -103,9 +103,9 @@ class _Lines:
         text = self._texts.get(file)
         if text is None:
             try:
-                text = Path(file).read_text(encoding="utf-8-sig", errors="replace")
+                text = Path(file).read_text(encoding="utf-8-sig")
             except (OSError, ValueError):
-                return []
+                return []  # Gone, or no text.
         return text.split("\n")
 
 

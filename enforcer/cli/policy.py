@@ -23,7 +23,7 @@ from enforcer.cli.findings_report import report
 from enforcer.cli.output import OutputFormat, OutputOption, emit, note, write
 from enforcer.cli.policy_files import load
 from enforcer.cli.policy_wait import TimeoutOption, WaitOption, show_changes, show_in_force
-from enforcer.errors import ConfigError
+from enforcer.errors import ConfigError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -70,6 +70,8 @@ def apply_(
         return 3
     for finding in loaded.findings:
         note(f"{finding.span}: {finding.severity}[{finding.code}]: {finding.message}")
+    if not loaded.documents:
+        raise NotFoundError("there is no document to apply", help="give files that hold some")
     from enforcer.control import policies  # noqa: PLC0415 — only who writes needs it
 
     target = resolve(bootstrap, prefix, kafka_config=kafka_config)

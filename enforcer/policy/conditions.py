@@ -18,6 +18,7 @@ from enforcer.policy.fields import Field, FieldError, Kind, resolve
 from enforcer.policy.ir import ORDERINGS, All, AnyOf, Expr, Leaf, Not, Test
 from enforcer.policy.narrowing import narrowed
 from enforcer.policy.regex import RegexError, compile_search
+from enforcer.policy.shape import YAML_BOOLEANS
 from enforcer.policy.skeleton import expression_of
 
 if TYPE_CHECKING:
@@ -324,7 +325,18 @@ class _Check:
         if words == {"null"}:
             self._constant("a declared field that is null counts as absent; ask with `exists`")
         elif not words & _equal_to(self._kind):
-            self._constant(f"`{self._field}` is a {self._field.type}")
+            self._constant(f"`{self._field}` is a {self._field.type}{self._meant(values)}")
+
+    def _meant(self, values: list[Any]) -> str:
+        """What to write instead, where YAML read another type than its author saw."""
+        first = values[0]
+        if self._kind is Kind.BOOL and isinstance(first, str):
+            meant = YAML_BOOLEANS.get(first.lower())
+            return f": write `{meant}`, to YAML 1.2 `{first}` is a text" if meant else ""
+        if self._kind is Kind.STRING and not isinstance(first, (str, list, dict)):
+            return ": write the value in quotes"
+        is_quoted = self._kind in {Kind.INT, Kind.DOUBLE} and isinstance(first, str)
+        return ": write the value without quotes" if is_quoted else ""
 
     def _containment(self, value: Any) -> bool:
         if self._kind is Kind.STRING:

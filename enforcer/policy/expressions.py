@@ -31,7 +31,8 @@ from enforcer.cel.syntax import (
     rewritten_below,
 )
 from enforcer.errors import Span
-from enforcer.policy import fields
+from enforcer.policy import fields, misreadings
+from enforcer.policy.chains import Chain, chain_of, is_step
 from enforcer.policy.environment import ROW_AMOUNTS, Environment, Fact, fact_of, node_of
 from enforcer.policy.fields import FieldError, Kind
 from enforcer.policy.paths import format_path
@@ -111,13 +112,13 @@ def parse_condition(
     try:
         expression = cel.parse(text)
     except cel.CelSyntaxError as error:
-        code = "ENF0702" if isinstance(error, cel.LimitError) else "ENF0701"
-        at = (error.span.line, error.span.column)
-        said = f"the expression cannot be read: {error.message}"
-        findings.error(code, said, place_in(node, at), help="correct the expression")
+        at = place_in(node, (error.span.line, error.span.column))
+        code, said, help_line = misreadings.unreadable(error, node)
+        findings.error(code, said, at, help=help_line)
         return None
     reading = _Reading(expression, node, environment, findings)
     before = findings.error_count
+    reading.hold_yaml(expression)
     reading.hold_depth(expression.root)
     if findings.error_count > before:
         return None
@@ -132,7 +133,8 @@ def parse_condition(
         return None
     checked = cel.check(resolved, environment.cel)
     for issue in checked.issues:
-        reading.error("ENF0704", issue.message, issue.start, "correct the types")
+        code, said, help_line = misreadings.mistyped(issue)
+        reading.error(code, said, issue.start, help_line, length=issue.end - issue.start)
     if not checked.issues and not _fits(checked.type, wanted or cel.read_type("bool")):
         what = f"the expression is of type {checked.type}, not {wanted or 'bool'}"
         reading.error("ENF0704", what, 0, "a condition is true or false")
@@ -158,36 +160,6 @@ def _fits(found: cel.Type, wanted: cel.Type) -> bool:
     return found == wanted or "dyn" in {found.name, wanted.name}
 
 
-@dataclass(frozen=True, slots=True)
-class _Chain:
-    """``a.b[0]["c"]``: its first node, and the steps with the node that each ends."""
-
-    root: Node
-    steps: tuple[tuple[str | int, Node], ...]
-
-
-def _chain(node: Node) -> _Chain:
-    steps: list[tuple[str | int, Node]] = []
-    while True:
-        if isinstance(node, Select) and not node.optional:
-            steps.append((node.name, node))
-            node = node.operand
-        elif isinstance(node, Index) and not node.optional and _is_step(node.index):
-            assert isinstance(node.index, Literal)
-            steps.append((node.index.value, node))
-            node = node.operand
-        else:
-            return _Chain(node, tuple(reversed(steps)))
-
-
-def _is_step(node: Node) -> bool:
-    """Whether an index is a literal key or position."""
-    if not isinstance(node, Literal):
-        return False
-    value = node.value
-    return value.__class__ is str or (value.__class__ is int and 0 <= value < 10**9)
-
-
 class _Reading:
     """One expression on its way from names to facts."""
 
@@ -205,10 +177,18 @@ class _Reading:
         self.facts: dict[str, Fact] = {}
         self._taken_over = 0
 
-    def error(self, code: str, message: str, offset: int, help_line: str) -> None:
+    def error(
+        self, code: str, message: str, offset: int, help_line: str, *, length: int = 0
+    ) -> None:
         """A finding at a code point of the text."""
         place = place_in(self._node, self._source.place(offset))
-        self._findings.error(code, message, place, help=help_line)
+        self._findings.error(code, message, place, help=help_line, length=length)
+
+    def hold_yaml(self, expression: cel.Expression) -> None:
+        """Refuse a text that YAML has changed unseen."""
+        found = misreadings.altered(expression, self._node)
+        if found is not None:
+            self._findings.error("ENF0111", found[0], self._node.span, help=found[1])
 
     def hold_depth(self, root: Node) -> None:
         """Hold the language's bound on nesting, which is half of what the parser takes."""
@@ -263,7 +243,7 @@ class _Reading:
 
     def _path(self, node: Node, hidden: frozenset[str]) -> Node:
         """A chain of names and keys: the fact of its longest beginning that is one, and the rest of it."""
-        chain = _chain(node)
+        chain = chain_of(node)
         variable = self._variable(chain.root, hidden)
         if variable is not None:
             return self._resolve_steps(chain, 0, variable)
@@ -271,7 +251,7 @@ class _Reading:
         if found is None:
             return self._resolve_steps(chain, 0, self._root(chain, hidden))
         fact, length = found
-        if self._lacks_field(chain, fact, length):
+        if self._lacks_field(chain, fact, length, hidden):
             return node
         place = (chain.steps[length - 1][1] if length else chain.root).span
         return self._resolve_steps(chain, length, self._named(fact, place))
@@ -297,22 +277,22 @@ class _Reading:
             return Literal(None, root.span)
         return cel.rewritten(tree, lambda each: replace(each, span=root.span))
 
-    def _lacks_field(self, chain: _Chain, fact: Fact, length: int) -> bool:
+    def _lacks_field(self, chain: Chain, fact: Fact, length: int, hidden: frozenset[str]) -> bool:
         """Whether *chain* goes on with a field that the declared object *fact* does not have; a finding."""
         is_object = fact.field is not None and fact.field.type.kind is Kind.RECORD
         if not is_object or length == len(chain.steps):
             return False
-        self._unknown(chain)
+        self._unknown(chain, hidden)
         return True
 
-    def _resolve_steps(self, chain: _Chain, start: int, operand: Node) -> Node:
+    def _resolve_steps(self, chain: Chain, start: int, operand: Node) -> Node:
         """The steps of a chain from *start* on, over another operand."""
         for _, step in chain.steps[start:]:
             assert isinstance(step, Select | Index)
             operand = replace(step, operand=operand)
         return operand
 
-    def _root(self, chain: _Chain, hidden: frozenset[str]) -> Node:
+    def _root(self, chain: Chain, hidden: frozenset[str]) -> Node:
         """The beginning of a chain that is no path."""
         root = chain.root
         if isinstance(root, Index) and not root.optional:
@@ -321,10 +301,10 @@ class _Reading:
             return self.resolve(root, hidden)
         if self._is_hidden(root, hidden) or root.name.startswith("@") or self._is_type(chain):
             return root
-        self._unknown(chain)
+        self._unknown(chain, hidden)
         return root
 
-    def _is_type(self, chain: _Chain) -> bool:
+    def _is_type(self, chain: Chain) -> bool:
         """Whether a chain names a type, or a variable of the policy."""
         steps = [step for step, _ in chain.steps if isinstance(step, str)]
         assert isinstance(chain.root, Ident)
@@ -340,7 +320,7 @@ class _Reading:
         self.facts.setdefault(fact.name, fact)
         return node_of(fact, span)
 
-    def _longest(self, chain: _Chain, hidden: frozenset[str]) -> tuple[Fact, int] | None:
+    def _longest(self, chain: Chain, hidden: frozenset[str]) -> tuple[Fact, int] | None:
         """The fact of the longest beginning of *chain* that is one, and how many steps it takes."""
         special = self._special(chain, hidden)
         if special is not None:
@@ -364,7 +344,7 @@ class _Reading:
             return fact_of(found), length - 1
         return None
 
-    def _special(self, chain: _Chain, hidden: frozenset[str]) -> tuple[Fact, int] | None:
+    def _special(self, chain: Chain, hidden: frozenset[str]) -> tuple[Fact, int] | None:
         """``values.id``, ``budget("id").amount``, ``rate("id").amount``, ``pii.at(0.3).types``."""
         root, steps = chain.root, chain.steps
         if isinstance(root, Ident) and root.name in self._environment.given:
@@ -396,7 +376,7 @@ class _Reading:
                 continue
         return None
 
-    def _unknown(self, chain: _Chain) -> None:
+    def _unknown(self, chain: Chain, hidden: frozenset[str]) -> None:
         """Say that a chain names nothing."""
         root = chain.root
         assert isinstance(root, Ident)
@@ -409,10 +389,14 @@ class _Reading:
             return
         if root.name == "request":
             path = path[1:] or path
+        close = None
+        if len(path) == 1:
+            close = misreadings.unknown_name(root.name, [*self._environment.variables, *hidden])
         try:
             fields.resolve(format_path(path))
         except FieldError as error:
-            self.error(error.code, str(error), root.span[0], error.help)
+            length = (chain.steps[-1][1] if chain.steps else root).span[1] - root.span[0]
+            self.error(error.code, str(error), root.span[0], close or error.help, length=length)
         else:
             raise AssertionError(path)
 
@@ -430,7 +414,7 @@ class _Reading:
         plain: Node | None = None
         if isinstance(node, Select):
             plain = Select(node.operand, node.name, span=node.span)
-        elif _is_step(node.index):
+        elif is_step(node.index):
             plain = Index(node.operand, node.index, span=node.span)
         whole = None if plain is None else self._whole(plain, hidden)
         if whole is not None:
@@ -439,9 +423,13 @@ class _Reading:
 
     def _whole(self, node: Node, hidden: frozenset[str]) -> Select | None:
         """The node of the fact that all of *node* names, if it is one with a presence of its own."""
-        chain = _chain(node)
+        chain = chain_of(node)
         found = self._longest(chain, hidden)
-        if found is None or self._lacks_field(chain, *found) or found[1] != len(chain.steps):
+        if (
+            found is None
+            or self._lacks_field(chain, *found, hidden)
+            or found[1] != len(chain.steps)
+        ):
             return None
         return self._named(found[0], node.span)
 
@@ -459,10 +447,18 @@ class _Reading:
             return node
         named = names.function_named(self._environment.cel, node, hidden)
         target = node.target
+        is_member = target is not None
+        if named is None and not self._is_function(node.function, is_member=is_member):
+            said, help_line = misreadings.unknown_function(node.function, is_member=is_member)
+            self.error("ENF0704", said, node.span[0], help_line, length=node.span[1] - node.span[0])
+            return node
         if named is None and target is not None:
             target = self.resolve(target, hidden)
         arguments = tuple(self.resolve(each, hidden) for each in node.arguments)
         return replace(node, target=target, arguments=arguments)
+
+    def _is_function(self, name: str, *, is_member: bool) -> bool:
+        return self._environment.cel.function_code(name, is_member=is_member) is not None
 
     def _unknown_row(self, node: Call) -> None:
         kind = node.function

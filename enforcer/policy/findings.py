@@ -38,6 +38,7 @@ CODES: dict[str, str] = {
     "ENF0111": "An expression that YAML read as something else",
     "ENF0112": "A number out of range",
     "ENF0113": "A source without documents",
+    "ENF0114": "A number with zeros before it",
     "ENF0201": "An unknown field",
     "ENF0202": "A missing field",
     "ENF0203": "A wrong value",

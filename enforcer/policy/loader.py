@@ -19,7 +19,7 @@ from enforcer.policy.checking import prove_policy
 from enforcer.policy.edits import check_keyed
 from enforcer.policy.existing import convert, is_existing
 from enforcer.policy.findings import Finding, Findings, raise_errors
-from enforcer.policy.refusals import refuse_later
+from enforcer.policy.refusals import refuse_misread
 from enforcer.policy.shape import to_model
 from enforcer.policy.source import Node, plain, read
 from enforcer.policy.tenants import check_tenant
@@ -163,7 +163,7 @@ def _document(node: Node, source: str, findings: Findings, default_tenant: str) 
     if is_existing(node):
         node = convert(node, findings)
     _scope(node, default_tenant)
-    refuse_later(node, findings)
+    refuse_misread(node, findings)
     model = to_model(node, findings)
     if model is None or findings.error_count > before:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -45,6 +46,16 @@ _MODELS_BY_KEY: ModelsByKey = {
     "unknown_model": (models.Ceiling,),
 }
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:@+-]{0,127}")
+_NUMBER = re.compile(r"[$€]?\s*(?P<number>[0-9]+(\.[0-9]+)?)\s*(USD|usd|tokens|requests|[$€%])?")
+YAML_BOOLEANS = {
+    "yes": "true",
+    "on": "true",
+    "y": "true",
+    "no": "false",
+    "off": "false",
+    "n": "false",
+}
+"""What YAML 1.1 read as true and false, and YAML 1.2 reads as texts."""
 ID_HELP = "letters, digits and `. _ - : @ +`, at most 128, beginning with a letter, digit or `_`"
 
 
@@ -154,9 +165,22 @@ def _said(details: ErrorDetails) -> str:
 
 
 def _hint(details: ErrorDetails) -> str:
-    is_text = details["type"] == "string_type"
-    if is_text and isinstance(details["input"], (int, float, bool)):
+    kind, given = details["type"], details["input"]
+    if kind == "string_type" and isinstance(given, (int, float, bool, Decimal)):
         return "put it in quotes to make it text"
+    if not isinstance(given, str):
+        return "correct the value"
+    if kind in {"bool_type", "bool_parsing"} and given.lower() in YAML_BOOLEANS:
+        return f"to YAML 1.2 `{given}` is a text: write `{YAML_BOOLEANS[given.lower()]}`"
+    if kind in {"int_type", "int_parsing", "number"}:
+        number = _NUMBER.fullmatch(given.replace("_", "").replace(",", "").strip())
+        plain = f": {number['number']}" if number else ""
+        return f"write a plain number, without a unit, a sign or quotes{plain}"
+    if kind == "literal_error":
+        allowed = re.findall(r"'([^']+)'", details["ctx"]["expected"])
+        close = difflib.get_close_matches(given.lower(), allowed, n=1)
+        if close:
+            return f"did you mean `{close[0]}`?"
     return "correct the value"
 
 

@@ -35,7 +35,8 @@ class Node:
 
     ``value`` is None, bool, int, Decimal (a number written with point or exponent), str, a list of
     nodes or a dict of nodes. ``keys`` holds where each key of a map stands, ``text_at`` where the text of a
-    block scalar begins, whose lines are then those of the file.
+    block scalar begins, whose lines are then those of the file; ``written`` how an expression stands in the file,
+    with the rest of its last line, where YAML may have changed it.
     """
 
     value: Any
@@ -43,6 +44,7 @@ class Node:
     style: Style = "plain"
     keys: dict[str, Span] = field(default_factory=dict)
     text_at: Span | None = None
+    written: str = ""
 
     def get(self, key: str) -> Node | None:
         """The value under *key* of a map; None where there is none, or where this is no map."""

@@ -7,6 +7,7 @@ stand, and keeps depth and size bounded while reading instead of after.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
@@ -21,6 +22,7 @@ from ruamel.yaml.events import (
     SequenceEndEvent,
     SequenceStartEvent,
 )
+from ruamel.yaml.reader import ReaderError
 
 from enforcer.errors import Span
 from enforcer.policy.source.nodes import (
@@ -32,18 +34,19 @@ from enforcer.policy.source.nodes import (
     join_surrogates,
     scalar,
 )
+from enforcer.policy.source.yaml_faults import (
+    BLOCK_SCALAR_HELP,
+    EXPRESSION_KEYS,
+    VARIABLES_KEY,
+    YamlFault,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from enforcer.policy.findings import Findings
 
-# Keys whose value is an expression: what YAML does to one is told with its own help.
-EXPRESSION_KEYS = frozenset({"when", "match", "unless"})
-
-_BLOCK_SCALAR_HELP = (
-    "write an expression as a block scalar, which YAML leaves alone:\n    {key}: |-\n      {text}"
-)
+_LEADING_ZERO = re.compile(r"[-+]?0[0-9]")
 _STYLES: dict[str | None, Style] = {"'": "quoted", '"': "quoted", "|": "block", ">": "block"}
 
 
@@ -57,10 +60,14 @@ def documents(text: str, file: str, findings: Findings, limits: Limits) -> list[
             if not builder.take(event):
                 break
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        span = Span(file, mark.line + 1, mark.column + 1) if mark else Span(file, 1, 1)
-        said = " ".join(str(part) for part in (error.context, error.problem) if part)
-        findings.error("ENF0101", f"cannot be read as YAML: {said}", span, help="correct the text")
+        fault = YamlFault(error, text.split("\n"), file)
+        if not builder.has_fault_at(fault.span.line):
+            findings.error(fault.code, fault.message, fault.span, help=fault.help)
+    except ReaderError as error:
+        before = text[: error.position]
+        span = Span(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
+        said = f"cannot be read as YAML: the character U+{error.character:04X} may not stand here"
+        findings.error("ENF0101", said, span, help="remove it; a text may have it as an escape")
     except (YAMLError, ValueError, RecursionError) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         findings.error(
@@ -83,6 +90,11 @@ class _Builder:
         self._start = 0
         self._nodes = 0
         self._errors_before = 0
+        self._faulty_lines: set[int] = set()
+
+    def has_fault_at(self, line: int) -> bool:
+        """Whether something was refused in a line already: what stops the parser there is the same fault."""
+        return line in self._faulty_lines
 
     def take(self, event: Any) -> bool:
         """Take one event. False stops the reading: a limit is passed."""
@@ -177,14 +189,25 @@ class _Builder:
                     error.code, str(error), span, help="write a finite number, or quote the text"
                 )
                 value = 0
+            if isinstance(value, int) and _LEADING_ZERO.match(event.value):
+                self._findings.warning(
+                    "ENF0114",
+                    f"`{event.value}` is the number {value} to YAML",
+                    span,
+                    help=f'write "{event.value}" for the text, {value} for the number',
+                )
         elif event.style == '"':
             value = join_surrogates(value)
         frame = self._stack[-1] if self._stack else None
         if frame is not None and isinstance(frame.node.value, dict) and frame.key is None:
             self._take_key(frame, event, value, span=span)
         else:
-            text_at = self._text_at(event) if event.style == "|" else None
-            self._place(Node(value, span, style, text_at=text_at))
+            node = Node(value, span, style)
+            if event.style == "|":
+                node.text_at = self._text_at(event)
+            elif self._is_expression():
+                node.written = self._written(event)
+            self._place(node)
         return True
 
     def _text_at(self, event: Any) -> Span | None:
@@ -197,6 +220,14 @@ class _Builder:
             if each.strip(" ")
         ]
         return Span(self._file, line, min(indents) + 1) if indents else None
+
+    def _written(self, event: Any) -> str:
+        """A scalar as it stands in the file; of a plain one with the rest of its last line."""
+        start, end = event.start_mark.index, event.end_mark.index
+        if event.style is None:
+            line_end = self._text.find("\n", end)
+            end = line_end if line_end >= 0 else len(self._text)
+        return self._text[start:end]
 
     def _take_key(self, frame: _Frame, event: Any, value: Any, *, span: Span) -> None:
         key = event.value
@@ -227,20 +258,28 @@ class _Builder:
         if isinstance(container, list):
             container.append(node)
         elif frame.key is None:
-            self._findings.error(
-                "ENF0110", "a key must be a string", node.span, help="write the key as text"
-            )
+            help_line = "write the key as text"
+            if self._begins_with_braces(node.span):
+                help_line = "put a text that begins with `{{` in quotes"
+            self._refuse("ENF0110", "a key must be a string", node.span, help_line)
             frame.key, frame.dropped = "", True
         else:
             if not frame.dropped:
                 container[frame.key] = node
             frame.key, frame.dropped = None, False
 
+    def _begins_with_braces(self, span: Span) -> bool:
+        line = self._text.split("\n", span.line)[span.line - 1]
+        return line[: span.column].endswith("{{")
+
     def _key(self) -> str | None:
         return self._stack[-1].key if self._stack else None
 
     def _is_expression(self) -> bool:
-        return self._key() in EXPRESSION_KEYS
+        if self._key() in EXPRESSION_KEYS:
+            return True
+        is_inner = len(self._stack) > 1 and self._key() is not None
+        return is_inner and self._stack[-2].key == VARIABLES_KEY
 
     def _refuse_expression(self, event: Any) -> None:
         """The value of ``when`` and its like as YAML must not see it, and as a block scalar."""
@@ -254,20 +293,18 @@ class _Builder:
             written = after.strip() or written
             column = at.column + len(key) + 1 + len(after) - len(after.lstrip())
             span = Span(self._file, at.line, column)
-        self._findings.error(
-            "ENF0111",
-            f"the expression in `{key}` is a tag, anchor or alias to YAML",
-            span,
-            help=_BLOCK_SCALAR_HELP.format(key=key, text=written),
-        )
+        said = f"the expression in `{key}` is a tag, anchor or alias to YAML"
+        self._refuse("ENF0111", said, span, BLOCK_SCALAR_HELP.format(key=key, text=written))
 
     def _span(self, event: Any) -> Span:
         return Span(self._file, event.start_mark.line + 1, event.start_mark.column + 1)
 
     def _fault(self, code: str, message: str, event: Any, help_line: str) -> None:
-        self._findings.error(
-            code, message, self._span(event), help=help_line or "write the value out instead"
-        )
+        self._refuse(code, message, self._span(event), help_line or "write the value out instead")
+
+    def _refuse(self, code: str, message: str, span: Span, help_line: str) -> None:
+        self._faulty_lines.add(span.line)
+        self._findings.error(code, message, span, help=help_line)
 
 
 class _Frame:
