@@ -38,7 +38,7 @@ from enforcer.errors import (
     OperatorError,
     UnavailableError,
 )
-from enforcer.stream.commit import TableWriteError, commit, offsets_of
+from enforcer.stream.commit import GroupPace, TableWriteError, commit, offsets_of
 from enforcer.stream.installation import MisalignedError
 from enforcer.stream.poison import PoisonError
 from enforcer.stream.takeover import take_over
@@ -100,6 +100,7 @@ class Agent:
         self._failures = 0
         self._failed_s = 0.0
         self._condemned: set[Place] = set()
+        self._group = GroupPace(self._config.group_offsets_interval_ms)
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -174,6 +175,7 @@ class Agent:
     async def _take_over(self, table: Table, ledger: LedgerProducer) -> Tenure:
         """Seven steps: the last, the first commit, counts this start before any record is taken."""
         services, started_s = self._services, time.monotonic()
+        self._group = GroupPace(self._config.group_offsets_interval_ms)
         is_start = self._takeovers == 0
         self._takeovers += 1
         taken = await take_over(
@@ -372,12 +374,15 @@ class Agent:
     async def _commit_loop(self, tenure: Tenure) -> None:
         interval_s = self._config.commit_interval_ms / 1000
         while True:
-            if not await self._pending_within(self._config.idle_commit_ms / 1000):
+            idle_s = self._config.idle_commit_ms / 1000
+            if self._group.is_behind:
+                idle_s = min(idle_s, self._group.wait_s)
+            if not await self._pending_within(idle_s):
                 await self._commit(tenure)
                 continue
             if tenure.is_broken:
                 return  # Half a slice: its exception ends this tenure, and nothing of it is cut.
-            if not tenure.has_work:
+            if not tenure.has_work and not (self._is_decided and self._group.is_behind):
                 if self._is_decided:
                     return
                 self._pending.clear()
@@ -402,12 +407,14 @@ class Agent:
         if tenure.is_broken:
             return
         cut = tenure.cut()
+        cut.tells_group = self._is_decided or not self._group.wait_s
         # Once all is decided nobody sets it again, and the commit loop must come by to end.
         if not tenure.has_work and not self._is_decided:
             self._pending.clear()
         started_s = time.monotonic()
         await commit(tenure.target, cut, now_ms=self._services.now_ms())
         tenure.committed(cut)
+        self._group.committed(told=cut.tells_group)
         position = cut.position
         if position.trying is None:
             self._services.trial.end(self.partition)

@@ -13,7 +13,8 @@ ahead of the ledger and never half of it.
    told after the cut come later in the partition (one producer, one order), so they are at or above it.
 2. Audit, dead letters, changelogs and position row go into the transaction, and *every* send is awaited: the
    client commits a transaction whose sends failed.
-3. The group's offsets, for lag tools only. Where they differ from the position row, the row wins.
+3. The group's offsets, for lag tools only, and so only once a second: they are two of five requests. Where they
+   differ from the position row, the row wins.
 4. The transaction is committed.
 5. One WriteBatch: rows, position, and where in the changelogs they end.
 
@@ -32,6 +33,7 @@ failed step 5 is a ``TableWriteError``: the worker stops, for the next batch wou
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -54,6 +56,29 @@ class TableWriteError(AgentError):
     """Step 5 failed: the ledger is ahead of the table, and only a restore may close the gap."""
 
     code = "table_write"
+
+
+class GroupPace:
+    """When the group's offsets go with a commit: at most so often, and at last with one of their own."""
+
+    __slots__ = ("_due_s", "_interval_s", "is_behind")
+
+    def __init__(self, interval_ms: int) -> None:
+        self._interval_s = interval_ms / 1000
+        self._due_s = 0.0
+        self.is_behind = False
+        """Whether something is committed that the group's offsets do not say yet."""
+
+    @property
+    def wait_s(self) -> float:
+        """How long until they are due; 0 when they are."""
+        return max(0.0, self._due_s - time.monotonic())
+
+    def committed(self, *, told: bool) -> None:
+        """A commit is done; *told*, whether they went with it."""
+        self.is_behind = not told
+        if told:
+            self._due_s = time.monotonic() + self._interval_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +148,11 @@ async def commit(target: CommitTarget, cut: Cut, *, now_ms: int) -> None:
     state_end = await state + len(cut.changes.state) + 1
 
     # 3. For lag tools.
-    await ledger.offsets(
-        target.group_id,
-        {
-            (topic(name), partition): offset
-            for name, offset in zip(INPUTS, offsets_of(position), strict=True)
-        },
-    )
+    if cut.tells_group:
+        offsets = zip(INPUTS, offsets_of(position), strict=True)
+        await ledger.offsets(
+            target.group_id, {(topic(name), partition): at for name, at in offsets}
+        )
 
     # 4. From here on it has happened.
     await ledger.commit()

@@ -21,6 +21,8 @@ class WorkerConfig(BaseModel):
     commits_per_second: Annotated[int, Field(ge=1, le=1_000)] = 40
     idle_commit_ms: Annotated[int, Field(ge=1_000)] = 3_600_000
     """A partition without input is committed this often: Kafka forgets an idle transactional id, a table grows old."""
+    group_offsets_interval_ms: Annotated[int, Field(ge=0, le=60_000)] = 1_000
+    """So far behind may the group's offsets be, which only lag tools read (docs/decisions/0020)."""
     commit_records_max: Annotated[int, Field(ge=1)] = 5_000
     commit_bytes_max: Annotated[int, Field(ge=1)] = 4 * 1024 * 1024
     uncommitted_records_max: Annotated[int, Field(ge=1)] = 20_000

@@ -55,3 +55,5 @@ class Cut:
     """True while verdicts of the tail are not all redone: the tail start must not pass them."""
     swept: list[bytes]
     """Keys of ended rows of ``calls``, to be deleted from the table alone."""
+    tells_group: bool = True
+    """Whether the group's offsets, for lag tools, go with it."""

@@ -204,8 +204,9 @@ async def _compare_group(services: Services, position: events.PositionRow, parti
         return  # Nothing hangs on it.
     for name, offset in zip(INPUTS, offsets_of(position), strict=True):
         committed = group.get((config.topic(name), partition))
+        # Behind by what the last owner committed in its last second is usual; ahead cannot be.
         if committed is not None and committed != offset:
-            _log.warning(
+            (_log.warning if committed > offset else _log.info)(
                 "group_offset_differs",
                 partition=partition,
                 topic=name,

@@ -287,7 +287,7 @@ BUGS: dict[str, Bug] = {
     "claim": Bug(_no_claim, 18, ("deaf", "kill", "deaf")),
     "fence": Bug(_no_fence),
     "tail": Bug(_no_tail),
-    "tail-end": Bug(_tail_from_the_end, 24),
+    "tail-end": Bug(_tail_from_the_end, 71),
     "tail-passed": Bug(_tail_passed_too_early, 3),
     "sends": Bug(_sends_unawaited),
     "acks": Bug(_verdicts_unacknowledged, 16),

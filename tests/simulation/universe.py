@@ -244,6 +244,7 @@ class Machine:
                 instance_id=self.name,
                 state_dir=Path("unused"),
                 commit_interval_ms=50,
+                group_offsets_interval_ms=120,
                 commit_records_max=40,
                 uncommitted_records_max=100,
                 uncommitted_ms_max=2_000,

@@ -228,6 +228,36 @@ async def test_commits_come_no_faster_than_their_interval(cluster):
         assert cluster.journal.count("commit") - before == 1
 
 
+def told_group(cluster):
+    """How often the group's offsets were written."""
+    return cluster.journal.count("offsets")
+
+
+async def test_the_group_hears_of_some_commits_and_of_the_last(cluster):
+    """Its offsets go with the first commit, then not before their interval is over, and with the last of all."""
+    async with running(cluster, group_offsets_interval_ms=60_000) as floor:
+        assert told_group(cluster) == 1
+        for n in range(3):
+            cluster.ask(f"r{n}")
+            await floor.commits()
+        assert (told_group(cluster), cluster.journal.count("commit")) == (1, 4)
+        await floor.end()
+    assert told_group(cluster) == 2
+    assert cluster.journal[-2:] == ["offsets", "commit"]
+
+
+async def test_a_silent_input_is_told_to_the_group_when_the_interval_is_over(cluster):
+    """Nothing more comes: a lag tool must not show a lag for ever."""
+    async with running(cluster, group_offsets_interval_ms=100) as floor:
+        cluster.ask("r1")
+        await floor.commits()
+        assert told_group(cluster) == 1
+        await until(lambda: told_group(cluster) == 2)
+        commits = cluster.journal.count("commit")
+        await asyncio.sleep(0.2)
+        assert cluster.journal.count("commit") == commits
+
+
 async def test_an_idle_agent_commits_now_and_then(cluster):
     """Without any input it still commits, seldom: Kafka forgets an idle producer, and a table grows old."""
     floor = Floor(cluster)
