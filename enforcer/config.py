@@ -100,6 +100,14 @@ def redaction_key(file: Path | None) -> bytes | None:
     return key
 
 
+def readable_by_others(file: Path) -> bool:
+    """Whether somebody who is neither its owner nor root can read *file*; False where it is not there."""
+    try:
+        return bool(file.stat().st_mode & 0o044)
+    except OSError:
+        return False
+
+
 def _xdg(values: Mapping[str, str], name: str, under_home: str) -> Path:
     """``$NAME/enforcer``, or its default; XDG asks to ignore a relative path."""
     text = values.get(name, "")

@@ -28,13 +28,15 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
+from enforcer.broker import acl_requests
 from enforcer.broker.client import translated, within
 from enforcer.broker.ports import NewTopicSpec, TopicInfo
-from enforcer.errors import NotFoundError, UnavailableError
+from enforcer.errors import ConflictError, NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
 
+    from enforcer.broker.acls import Acl
     from enforcer.broker.config import BrokerConfig
     from enforcer.broker.ports import Partition
 
@@ -301,6 +303,30 @@ class Admin:
                 kafka_errors.GroupLoadInProgressError,
             ):
                 await asyncio.sleep(0.05)
+
+    async def acls(self) -> list[Acl] | None:
+        """Every ACL that allows something; None where the broker has no authorizer. AuthError without Describe on the cluster."""
+        answer = await self._send(acl_requests.describe_all(), "read ACLs")
+        error = kafka_errors.for_code(answer.error_code)
+        if error is kafka_errors.SecurityDisabled:
+            return None
+        if error is not kafka_errors.NoError:
+            raise translated(error(answer.error_message or ""), "read ACLs")
+        return acl_requests.granted(answer)
+
+    async def grant(self, wanted: Sequence[Acl]) -> None:
+        """Add *wanted*. AuthError without Alter on the cluster; ConflictError where the broker has no authorizer."""
+        answer = await self._send(acl_requests.CreateAcls(wanted), "add ACLs")
+        for error_code, message in answer.creation_responses:
+            error = kafka_errors.for_code(error_code)
+            if error is kafka_errors.SecurityDisabled:
+                raise ConflictError(
+                    "the broker has no authorizer: anybody may do anything",
+                    help="set authorizer.class.name in the broker's settings",
+                    code="no_authorizer",
+                )
+            if error is not kafka_errors.NoError:
+                raise translated(error(message or ""), "add ACLs")
 
     async def _leaders_known(self, topics: Sequence[str]) -> None:
         for _ in range(int(_LEADER_WAIT_S / 0.05)):

@@ -13,6 +13,7 @@ import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiokafka import errors as kafka_errors
+from aiokafka.conn import AIOKafkaConnection
 
 from enforcer.errors import (
     AgentCorruptedError,
@@ -54,7 +55,8 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
     "AIOKafkaProducer": ("_message_accumulator", "_txn_manager", "_sender", "_closed"),
     "Sender": ("start", "sender_task"),
     "AIOKafkaAdminClient": ("_client",),
-    "AIOKafkaConnection": ("_versions",),
+    # A TLS connection is cut when its peer does not take leave in time.
+    "AIOKafkaConnection": ("_versions", "_writer", "_security_protocol"),
     # Positions and ends are read synchronously; an undrained partition delays its node for a shorter time.
     "AIOKafkaConsumer": ("_fetcher", "_subscription", "_coordinator", "_closed", "_client"),
     "Fetcher": ("_prefetch_backoff", "_proc_fetch_request", "_records", "_fetch_task"),
@@ -103,16 +105,18 @@ _FENCED = (
     FencedProducerError,
     FencedInstanceIdError,
 )
-_AUTH = (
+_UNKNOWN_NAME = (
     kafka_errors.AuthenticationFailedError,
     kafka_errors.AuthenticationMethodNotSupported,
+    kafka_errors.IllegalSaslStateError,
+    kafka_errors.UnsupportedSaslMechanismError,
+    kafka_errors.SaslAuthenticationFailed,
+)
+_AUTH = (
     kafka_errors.TopicAuthorizationFailedError,
     kafka_errors.GroupAuthorizationFailedError,
     kafka_errors.ClusterAuthorizationFailedError,
     kafka_errors.TransactionalIdAuthorizationFailed,
-    kafka_errors.IllegalSaslStateError,
-    kafka_errors.UnsupportedSaslMechanismError,
-    kafka_errors.SaslAuthenticationFailed,
 )
 _CONFIG = (
     kafka_errors.KafkaConfigurationError,
@@ -122,6 +126,31 @@ _CONFIG = (
     kafka_errors.InconsistentGroupProtocolError,
     kafka_errors.InvalidGroupIdError,
 )
+
+TLS_LEAVE_S = 0.05
+"""So long a TLS connection that is being closed may wait for its peer to take leave."""
+
+
+def _cut_in_time() -> None:
+    """
+    Let closing a TLS connection end.
+
+    uvloop waits 30 s for the peer's close_notify, which Kafka does not send while an answer is on its way: a reader
+    closed in the middle of a fetch would hold up a takeover by as much. Nothing is waited for on it any more.
+    """
+    close = AIOKafkaConnection.close
+
+    def closing(self: Any, reason: Any = None, exc: Any = None) -> Any:
+        transport = None if self._writer is None else self._writer.transport
+        closed = close(self, reason=reason, exc=exc)
+        if transport is not None and self._security_protocol in {"SSL", "SASL_SSL"}:
+            asyncio.get_running_loop().call_later(TLS_LEAVE_S, transport.abort)
+        return closed
+
+    AIOKafkaConnection.close = closing
+
+
+_cut_in_time()
 
 DEFINITE_REFUSALS = (
     kafka_errors.MessageSizeTooLargeError,
@@ -139,8 +168,15 @@ def translated(error: BaseException, doing: str) -> EnforcerError:
     what = f"{doing}: {type(error).__name__}: {error}"
     if isinstance(error, _FENCED):
         return AgentFencedError(what, help="Another worker owns this partition now.")
+    if isinstance(error, _UNKNOWN_NAME):
+        return AuthError(
+            what, help="Check sasl.mechanism, sasl.username and sasl.password in --kafka-config."
+        )
     if isinstance(error, _AUTH):
-        return AuthError(what, help="Check the principal's ACLs and --kafka-config.")
+        return AuthError(
+            what,
+            help="What each role may do: `enforcer topics acls --print`; who we are: --kafka-config.",
+        )
     if isinstance(error, _CONFIG):
         return ConfigError(what)
     if isinstance(error, kafka_errors.OffsetOutOfRangeError):
@@ -209,9 +245,17 @@ async def dispose_producer(producer: Any, *, grace_s: float) -> None:
     with contextlib.suppress(Exception):
         accumulator.fail_all(kafka_errors.ProducerClosed())
     _silence(producer)
-    with contextlib.suppress(Exception):
-        async with asyncio.timeout(1):
-            await producer.client.close()
+    await _closed_within(1, producer.client)
+
+
+async def _closed_within(seconds: float, client: Any) -> None:
+    """Close the connections of *client*, or leave them: as above, its CancelledError is not ours."""
+    closing = asyncio.ensure_future(client.close())
+    closing.add_done_callback(retrieve)
+    try:
+        await asyncio.wait({closing}, timeout=seconds)
+    finally:
+        closing.cancel()
 
 
 def _silence(producer: Any) -> None:
@@ -245,6 +289,4 @@ async def dispose_consumer(consumer: Any, *, grace_s: float) -> None:
     task = getattr(coordinator, "_coordination_task", None)
     if task is not None:
         task.cancel()
-    with contextlib.suppress(Exception):
-        async with asyncio.timeout(1):
-            await consumer._client.close()  # noqa: SLF001 — PRIVATE_NAMES
+    await _closed_within(1, consumer._client)  # noqa: SLF001 — PRIVATE_NAMES

@@ -49,6 +49,10 @@ class BrokerConfig:
     bootstrap: str
     prefix: str = "enforcer"
     security: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    certificate_file: str | None = None
+    """Our own certificate, for mTLS."""
+    secret_files: tuple[Path, ...] = ()
+    """What ``file:`` and ssl.key.location name: for their owner's eyes."""
 
     connect_timeout_s: float = 5.0
     """For the first answer of any broker; tried again within it."""
@@ -107,7 +111,17 @@ def load(
         bootstrap=_checked_addresses(addresses),
         prefix=checked_prefix(prefix),
         security=security(values, where=str(file), environment=environment),
+        certificate_file=values.get("ssl.certificate.location"),
+        secret_files=_secret_files(values),
     )
+
+
+def _secret_files(values: Mapping[str, str]) -> tuple[Path, ...]:
+    named = [values[name].partition(":") for name in SECRETS if name in values]
+    files = [place for kind, _, place in named if kind == "file"]
+    # Without a file of its own, the key stands beside the certificate.
+    key = values.get("ssl.key.location", values.get("ssl.certificate.location"))
+    return tuple(Path(place) for place in (*files, *([key] if key else [])))
 
 
 def read_settings(file: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from aiokafka import errors as kafka_errors
 from aiokafka.conn import collect_hosts, create_conn
 
+from enforcer.broker import tls
 from enforcer.broker.admin import Admin, topic_missing
 from enforcer.broker.client import quiet_client_logs, translated
 from enforcer.broker.membership import KafkaMembership
@@ -20,6 +21,7 @@ from enforcer.errors import AuthError, EnforcerError, UnavailableError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from enforcer.broker.acls import Acl
     from enforcer.broker.config import BrokerConfig
     from enforcer.broker.ports import Assigned, NewTopicSpec, Partition, TopicInfo
 
@@ -28,6 +30,8 @@ _END_TXN_VERSION_OF_KAFKA_4_0 = 5
 """KIP-890's second part. The client asks for old versions; what the broker offers tells its age."""
 
 _PROBE_PAUSE_S = 0.25
+_CLOSED_MAX = 4
+"""A broker that ends closes a connection or two; one that closes each wants to be spoken to otherwise."""
 
 
 class KafkaBroker:
@@ -103,6 +107,14 @@ class KafkaBroker:
         """See ``ports.Broker``."""
         return await self._started.group_offsets(group)
 
+    async def acls(self) -> list[Acl] | None:
+        """Every ACL that allows something; None where there is no authorizer. AuthError without Describe on the cluster."""
+        return await self._started.acls()
+
+    async def grant(self, wanted: Sequence[Acl]) -> None:
+        """Add ACLs. AuthError without Alter on the cluster; ConflictError where there is no authorizer."""
+        await self._started.grant(wanted)
+
     async def open_reader(self, *, read_committed: bool = True) -> KafkaReader:
         """See ``ports.Broker``."""
         return await KafkaReader.start(self.config, read_committed=read_committed)
@@ -138,6 +150,7 @@ class KafkaBroker:
         """Wait for the first broker that answers, and check its age."""
         config = self.config
         last: BaseException = TimeoutError("no answer")
+        closed = 0
         try:
             async with asyncio.timeout(config.connect_timeout_s):
                 while True:
@@ -147,6 +160,9 @@ class KafkaBroker:
                         except (OSError, TimeoutError, kafka_errors.KafkaError) as error:
                             last = error
                             self._refuse_if_hopeless(error, f"{host}:{port}")
+                            closed = closed + 1 if _is_closed(error) else 0
+                            if closed >= _CLOSED_MAX:
+                                raise self._closed_unanswered(f"{host}:{port}") from error
                         else:
                             _check_age(versions, f"{host}:{port}")
                             return
@@ -171,16 +187,28 @@ class KafkaBroker:
             if closing is not None:
                 await closing
 
+    def _closed_unanswered(self, address: str) -> AuthError:
+        security = self.config.security
+        return tls.closed_unanswered(
+            address,
+            is_tls="ssl_context" in security,
+            has_certificate=self.config.certificate_file is not None,
+        )
+
     @staticmethod
     def _refuse_if_hopeless(error: BaseException, address: str) -> None:
         if isinstance(error, ssl.SSLError):
-            raise AuthError(
-                f"{address}: TLS: {_short(error)}",
-                help="Check ssl.* and security.protocol in --kafka-config.",
-            ) from error
+            raise tls.refusal(error, address) from error
         translation = translated(error, address)
         if isinstance(translation, AuthError):
             raise translation from error
+
+
+def _is_closed(error: BaseException) -> bool:
+    """Whether the broker took the connection and closed it before it answered."""
+    if isinstance(error, ConnectionResetError):
+        return True
+    return isinstance(error, kafka_errors.KafkaConnectionError) and "closed" in str(error)
 
 
 def _check_age(versions: Mapping[int, tuple[int, int]], address: str) -> None:

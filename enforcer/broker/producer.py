@@ -11,6 +11,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from enforcer.broker.client import (
@@ -289,12 +290,14 @@ class _TolerantSet(set[Any]):
 
 
 async def know_topics(producer: Any, topics: Sequence[str], timeout_s: float) -> None:
-    """Fetch the leaders of *topics*. Raises NotFoundError naming the first that does not exist."""
+    """Fetch the leaders of *topics*. Raises NotFoundError or AuthError, naming the first that is not there or not ours."""
     client = producer.client
     for topic in topics:
         client.add_topic(topic).add_done_callback(retrieve)
     for topic in topics:
         if client.cluster.partitions_for_topic(topic) is None:
             await within(timeout_s, client.force_metadata_update(), "fetch metadata")
+        if topic in client.cluster.unauthorized_topics:
+            raise translated(TopicAuthorizationFailedError(topic), "fetch metadata")
         if client.cluster.partitions_for_topic(topic) is None:
             raise NotFoundError(f"no topic {topic}", help="Run `enforcer topics apply`.")

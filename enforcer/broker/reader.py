@@ -7,16 +7,19 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import ConsumerStoppedError, KafkaError
+from aiokafka.errors import ConsumerStoppedError, KafkaError, TopicAuthorizationFailedError
 from aiokafka.structs import TopicPartition
 
 from enforcer.broker.client import dispose_consumer, translated, within
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Iterable, Mapping, Sequence
 
     from enforcer.broker.config import BrokerConfig
     from enforcer.broker.ports import Partition, Record
+
+_REFUSED_LOOK_S = 0.5
+"""How often it is looked whether a question waits for what we may not see."""
 
 _PREFETCH_BACKOFF_S = 0.02
 """How long a partition fetched and not drained (paused) holds up its node's next fetch; aiokafka's 0.1 is long."""
@@ -178,8 +181,23 @@ class KafkaReader:
         tps = self._tps(partitions)
         if not tps:
             return {}
-        found = await within(self._config.request_timeout_ms / 1000, ask(tps), "look offsets up")
+        asked = self._unless_refused(ask(tps), {tp.topic for tp in tps})
+        found = await within(self._config.request_timeout_ms / 1000, asked, "look offsets up")
         return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
+
+    async def _unless_refused(self, asked: Awaitable[Any], topics: set[str]) -> Any:
+        """Await the answer. aiokafka asks for ever for the leader of a topic that is not ours to see."""
+        asking = asyncio.ensure_future(asked)
+        try:
+            while True:
+                await asyncio.wait({asking}, timeout=_REFUSED_LOOK_S)
+                if asking.done():
+                    return asking.result()
+                refused = topics & self._consumer._client.cluster.unauthorized_topics  # noqa: SLF001 — client.PRIVATE_NAMES
+                if refused:
+                    raise TopicAuthorizationFailedError(", ".join(sorted(refused)))
+        finally:
+            asking.cancel()
 
     def _named(self, partitions: Sequence[Partition]) -> Sequence[Partition]:
         return partitions or sorted(self.assignment())

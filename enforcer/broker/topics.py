@@ -44,6 +44,9 @@ class TopicSpec:
     partitions: int | None
     config: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
+    writers: tuple[str, ...] = ()
+    readers: tuple[str, ...] = ()
+    """Whose topic it is, in the words of ``acls.PARTIES``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,8 @@ def _load(file: Path) -> TopicSpec:
         partitions=None if partitions == INPUTS else partitions,
         config={str(name): _text(value) for name, value in loaded["config"].items()},
         description=str(loaded.get("description", "")),
+        writers=tuple(map(str, loaded.get("writers", ()))),
+        readers=tuple(map(str, loaded.get("readers", ()))),
     )
 
 

@@ -1,4 +1,4 @@
-"""Which broker a verb speaks to: three options that every such verb shares."""
+"""Which broker a verb speaks to: the options that such verbs share."""
 
 from __future__ import annotations
 
@@ -38,6 +38,19 @@ KafkaConfigOption: TypeAlias = Annotated[
         dir_okay=False,
         readable=True,
     ),
+]
+
+PrincipalOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--principal",
+        metavar="ROLE=NAME",
+        help="Who has the role, again for each; else User:<prefix>-<role>.",
+    ),
+]
+GroupOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--group", help="The workers' consumer group; else the prefix."),
 ]
 
 

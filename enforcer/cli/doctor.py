@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from enforcer.cli.broker_options import BootstrapOption, KafkaConfigOption, PrefixOption, resolve
+from enforcer.cli.broker_options import (
+    BootstrapOption,
+    GroupOption,
+    KafkaConfigOption,
+    PrefixOption,
+    PrincipalOption,
+    resolve,
+)
 from enforcer.cli.output import OutputFormat, OutputOption, emit, note, write
 from enforcer.config import Settings
 
@@ -20,19 +27,23 @@ def doctor(
         Path | None,
         typer.Option("--state-dir", help="Of the worker that shall run here.", file_okay=False),
     ] = None,
+    group: GroupOption = None,
+    principal: PrincipalOption = None,
     bootstrap: BootstrapOption = None,
     prefix: PrefixOption = None,
     kafka_config: KafkaConfigOption = None,
     output: OutputOption = OutputFormat.TABLE,
 ) -> int:
     """
-    Look at broker, topics, replication, clock, policies, agents, state directory and disk; each line with its fix.
+    Look at broker, versions, certificates, secrets, ACLs, topics, replication, clock, policies, agents, state directory, disk.
+
+    Each line that is not ok says how to mend it.
 
     Exit code 0 if nothing fails, warnings or not; 8 if something does. Nothing is written to any topic.
     """
     import asyncio  # noqa: PLC0415 — help stays quick
 
-    from enforcer.broker import load  # noqa: PLC0415 — as above
+    from enforcer.broker import acls, load  # noqa: PLC0415 — as above
     from enforcer.control.doctor import examine  # noqa: PLC0415 — as above
     from enforcer.telemetry import setup_logging  # noqa: PLC0415 — as above
 
@@ -40,7 +51,15 @@ def doctor(
     target = resolve(bootstrap, prefix, kafka_config=kafka_config)
     config = load(bootstrap=target.bootstrap, prefix=target.prefix, file=target.kafka_config)
     directory = state_dir or Settings.load().home / "worker" / target.prefix
-    lines = asyncio.run(examine(config, target.prefix, directory))
+    lines = asyncio.run(
+        examine(
+            config,
+            target.prefix,
+            directory,
+            group=group,
+            principals=acls.checked_principals(principal or ()),
+        )
+    )
     failed = sum(line.status == "fail" for line in lines)
     if output is OutputFormat.TABLE:
         for line in lines:

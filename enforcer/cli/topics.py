@@ -1,4 +1,4 @@
-"""``topics apply`` and ``topics diff``: the broker's topics as specified."""
+"""``topics apply`` and ``topics diff``: the broker's topics as specified; ``acls`` stands in its own file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from enforcer.cli import topics_acls
 from enforcer.cli.broker_options import (
     BootstrapOption,
     KafkaConfigOption,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _EXIT_CHANGES = 10
 
 app = typer.Typer(no_args_is_help=True)
+app.command("acls")(topics_acls.acls)
 
 PartitionsOption = Annotated[
     int | None,

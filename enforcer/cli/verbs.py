@@ -83,7 +83,7 @@ VERBS: tuple[Verb, ...] = (
         "enforcer.cli.topics:app",
         RUN,
         "Make the broker's topics agree with the specification.",
-        ("enforcer topics apply", "enforcer topics diff"),
+        ("enforcer topics apply", "enforcer topics diff", "enforcer topics acls --print"),
     ),
     Verb(
         "send",

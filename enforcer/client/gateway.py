@@ -32,6 +32,7 @@ from enforcer.client.tenants import Tenants
 from enforcer.errors import EnforcerError, RequestError, UnavailableError
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
     from enforcer.broker.ports import Broker
@@ -54,6 +55,7 @@ class Gateway:
         broker: ``host:port,host:port``, or a started Broker that the caller stops.
         prefix: First part of every topic's name.
         gateway_id: Name of this instance, the header its verdicts come back by; unique, or left out.
+        kafka_config: TLS and SASL settings, as ``--kafka-config`` has them, where *broker* is addresses.
         calls_max: Calls in flight; one more is refused with code ``too_many_calls``.
     """
 
@@ -63,10 +65,12 @@ class Gateway:
         *,
         prefix: str = "enforcer",
         gateway_id: str | None = None,
+        kafka_config: Path | None = None,
         calls_max: int = CALLS_MAX,
     ) -> None:
         self.gateway_id = gateway_id or uuid.uuid4().hex
         self._broker_or_bootstrap = broker
+        self._kafka_config = kafka_config
         self._header = self.gateway_id.encode()
         self._gateway = ("gateway", self._header)
         self._requests = f"{prefix}.requests"
@@ -107,9 +111,9 @@ class Gateway:
         self._owned: Broker | None = None
         broker = self._broker_or_bootstrap
         if isinstance(broker, str):
-            from enforcer.broker import BrokerConfig, KafkaBroker  # noqa: PLC0415 — only who names brokers needs them
+            from enforcer.broker import KafkaBroker, load  # noqa: PLC0415 — only who names brokers needs them
 
-            broker = self._owned = KafkaBroker(BrokerConfig(bootstrap=broker))
+            broker = self._owned = KafkaBroker(load(bootstrap=broker, file=self._kafka_config))
             await broker.start()
         try:
             await self._connect(broker)

@@ -6,43 +6,53 @@ Reads only. What cannot be asked because something before it failed is not guess
 
 from __future__ import annotations
 
+import platform
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
 
 from enforcer.broker import KafkaBroker, topics
+from enforcer.broker.client import PINNED_VERSION
 from enforcer.control import acks, policies
+from enforcer.control import doctor_trust as trust
+from enforcer.control.doctor_line import Line, line
 from enforcer.errors import EnforcerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Iterable, Mapping
     from pathlib import Path
 
     from enforcer.broker import Broker, BrokerConfig, TopicInfo
 
-Status = Literal["ok", "warn", "fail"]
 FREE_BYTES_MIN: Final = 1024**3
 CLOCK_AHEAD_MS_MAX: Final = 5_000
 """A record further in the future than a minute stops its agent."""
 REPLICATION: Final = 3
-READ_S: Final = 10.0
+_TOPICS: Final = frozenset({"topics", "partitions", "append time"})
+"""Where one of these fails, what stands in the topics is not asked."""
 APPEND_TIMED: Final = ("requests", "usage")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One check. *fix* is empty where nothing is to be done."""
+async def examine(
+    config: BrokerConfig,
+    prefix: str,
+    state_dir: Path,
+    *,
+    group: str | None = None,
+    principals: Mapping[str, str] | None = None,
+) -> list[Line]:
+    """
+    All checks, in the order in which they are best mended.
 
-    check: str
-    status: Status
-    message: str
-    fix: str = ""
-
-
-async def examine(config: BrokerConfig, prefix: str, state_dir: Path) -> list[Line]:
-    """All checks, in the order in which they are best mended."""
+    Args:
+        config: How to reach the brokers.
+        prefix: Of the topics' names.
+        state_dir: Of the worker that shall run here.
+        group: The workers' consumer group; the prefix unless given.
+        principals: Role to principal, where it is not ``User:<prefix>-<role>``.
+    """
     lines = [_state_directory(state_dir), _disk(state_dir)]
     begun_s = time.perf_counter()
     broker = KafkaBroker(config)
@@ -50,17 +60,45 @@ async def examine(config: BrokerConfig, prefix: str, state_dir: Path) -> list[Li
         try:
             await broker.start()
         except EnforcerError as error:
-            return [Line("broker", "fail", error.message, error.help), *lines]
+            return [Line("broker", "fail", error.message, error.help), _versions(), *lines]
         took_ms = (time.perf_counter() - begun_s) * 1000
         count = await broker.broker_count()
         told = f"{count} brokers, Kafka 4.0 or newer, cluster {await broker.cluster_id()}, {took_ms:.0f} ms"
-        found = [Line("broker", "ok", told)]
-        found += await _topics(broker, prefix, count)
-        if all(line.status != "fail" for line in found):
-            found += [await _clock(broker, prefix), *await _policies(broker, prefix)]
+        found = [Line("broker", "ok", told), _versions()]
+        found += [await trust.certificates(config), trust.secret_files(config)]
+        found += await trust.permissions(
+            broker, prefix, group=group or prefix, principals=principals or {}
+        )
+        found += await _asked("topics", _topics(broker, prefix, count))
+        if all(each.check not in _TOPICS or each.status != "fail" for each in found):
+            found += await _asked("policies", _data(broker, prefix))
         return [*found, *lines]
     finally:
         await broker.stop()
+
+
+async def _asked(name: str, checks: Awaitable[list[Line]]) -> list[Line]:
+    """The lines of *checks*, or the one that says why they cannot be asked."""
+    try:
+        return await checks
+    except EnforcerError as error:
+        return [Line(name, "fail", error.message, error.help)]
+
+
+def _versions() -> Line:
+    """Whether what runs here is what was tested together."""
+    client = version("aiokafka")
+    said = (
+        f"enforcer {version('llm-enforcer')}, Python {platform.python_version()}, aiokafka {client}"
+    )
+    if client != PINNED_VERSION:
+        fix = f"pip install aiokafka=={PINNED_VERSION}: the fast lane leans on its private names"
+        return Line("versions", "fail", said, fix)
+    return Line("versions", "ok", said)
+
+
+async def _data(broker: Broker, prefix: str) -> list[Line]:
+    return [await _clock(broker, prefix), *await _policies(broker, prefix)]
 
 
 async def _topics(broker: Broker, prefix: str, brokers: int) -> list[Line]:
@@ -74,18 +112,11 @@ async def _topics(broker: Broker, prefix: str, brokers: int) -> list[Line]:
     settings = [str(d) for d in different if d.kind == "setting"]
     described = await broker.describe_topics([f"{prefix}.{spec.name}" for spec in specs])
     return [
-        _line("partitions", counts, "every topic has the same number", "see docs/wire.md: the number is fixed by the rows that exist"),
+        line("partitions", counts, "every topic has the same number", "see docs/wire.md: the number is fixed by the rows that exist"),
         _append_time(described, prefix),
-        _line("topics", settings, f"{len(specs)} topics as specified", f"enforcer topics apply --prefix {prefix}", bad="warn"),
+        line("topics", settings, f"{len(specs)} topics as specified", f"enforcer topics apply --prefix {prefix}", bad="warn"),
         _replication(described.values(), brokers),
     ]  # fmt: skip
-
-
-def _line(check: str, wrong: list[str], good: str, fix: str, *, bad: Status = "fail") -> Line:
-    if not wrong:
-        return Line(check, "ok", good)
-    more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-    return Line(check, bad, "; ".join(wrong[:3]) + more, fix)
 
 
 def _append_time(described: dict[str, TopicInfo], prefix: str) -> Line:
@@ -94,7 +125,7 @@ def _append_time(described: dict[str, TopicInfo], prefix: str) -> Line:
         for name in (f"{prefix}.{each}" for each in APPEND_TIMED)
         if described[name].config.get("message.timestamp.type") != "LogAppendTime"
     ]
-    return _line("append time", wrong, "inputs carry the broker's time", "enforcer topics apply")
+    return line("append time", wrong, "inputs carry the broker's time", "enforcer topics apply")
 
 
 def _replication(described: Iterable[TopicInfo], brokers: int) -> Line:
@@ -111,36 +142,31 @@ def _replication(described: Iterable[TopicInfo], brokers: int) -> Line:
         if t.replication_factor < REPLICATION or t.config.get("min.insync.replicas", "1") == "1"
     ]
     fix = "enforcer topics apply; replicas of topics that exist: kafka-reassign-partitions"
-    return _line("replication", wrong, "three replicas, two in sync for every write", fix)
+    return line("replication", wrong, "three replicas, two in sync for every write", fix)
 
 
 async def _clock(broker: Broker, prefix: str) -> Line:
-    """The newest record of any input against this machine's clock."""
-    newest = 0
+    """
+    Whether an input holds a record of this machine's future.
+
+    Asked by time, so that nobody needs the right to read prompts for it.
+    """
     reader = await broker.open_reader(read_committed=True)
     try:
         count = await broker.partitions(f"{prefix}.requests")
         places = [(f"{prefix}.{name}", p) for name in APPEND_TIMED for p in range(count)]
-        ends, begins = await reader.offsets_end(places), await reader.offsets_begin(places)
-        wanted = {place for place in places if ends[place] > begins[place]}
-        reader.assign(sorted(wanted))
-        for place in wanted:
-            reader.seek(*place, ends[place] - 1)
-        until_s = time.monotonic() + READ_S
-        while wanted and time.monotonic() < until_s:
-            for place, found in (await reader.poll(200)).items():
-                newest = max([newest, *(record.timestamp for record in found)])
-                wanted.discard(place)
-            wanted = {p for p in wanted if (reader.position(*p) or 0) < ends[p]}
+        ahead_ms = int(time.time() * 1000) + CLOCK_AHEAD_MS_MAX
+        found = await reader.offsets_for_times(dict.fromkeys(places, ahead_ms))
     finally:
         await reader.close()
-    if not newest:
-        return Line("clock", "ok", "no record to compare with yet")
-    ahead_ms = newest - int(time.time() * 1000)
-    if ahead_ms > CLOCK_AHEAD_MS_MAX:
-        said = f"the broker's clock is {ahead_ms / 1000:.0f} s ahead of this machine's"
-        return Line("clock", "fail", said, "synchronise both (chrony, ntpd)")
-    return Line("clock", "ok", f"the newest record is {max(0, -ahead_ms) / 1000:.0f} s old")
+    future = [place for place, offset in found.items() if offset is not None]
+    if future:
+        topic, partition = future[0]
+        said = f"{topic}-{partition} has records more than {CLOCK_AHEAD_MS_MAX // 1000} s ahead of this machine's clock"
+        return Line(
+            "clock", "fail", said, "synchronise the brokers' clocks and this one (chrony, ntpd)"
+        )
+    return Line("clock", "ok", "no record is ahead of this machine's clock")
 
 
 async def _policies(broker: Broker, prefix: str) -> list[Line]:
@@ -152,7 +178,7 @@ async def _policies(broker: Broker, prefix: str) -> list[Line]:
         lines = [Line("policies", "warn", "none is in force: every request is denied", "enforcer policy apply PATH")]  # fmt: skip
     else:
         good = f"{len(listed)} documents, {len(tenants)} tenants"
-        lines = [_line("policies", problems, good, "apply the documents again")]
+        lines = [line("policies", problems, good, "apply the documents again")]
     if stops:
         lines.append(Line("stops", "warn", f"stopped: {'; '.join(stops[:3])}", "enforcer policy stop ... --undo"))  # fmt: skip
     return [*lines, await _agents(broker, prefix, listed)]

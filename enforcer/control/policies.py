@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from enforcer import events, policy
+from enforcer.broker.acls import policies_transactional_id
 from enforcer.errors import (
     AgentFencedError,
     ConflictError,
@@ -112,8 +113,13 @@ async def read_published(broker: Broker, prefix: str) -> Published:
 
 async def _check_topics(broker: Broker, prefix: str) -> None:
     wanted = [f"{prefix}.policies", f"{prefix}.policy-history"]
-    found = await broker.describe_topics(wanted)
-    missing = [topic for topic in wanted if topic not in found]
+    missing = []
+    for topic in wanted:
+        # Not described: that takes the right to read settings, which nobody here needs.
+        try:
+            await broker.partitions(topic)
+        except NotFoundError:
+            missing.append(topic)
     if missing:
         raise NotFoundError(
             f"the broker has no topic {' and no '.join(missing)}",
@@ -254,7 +260,7 @@ async def _change(
     assert callable(wanted)
     await _check_topics(broker, prefix)
     changes: list[SetChange] = []
-    ledger = broker.open_ledger(f"{prefix}-policies")
+    ledger = broker.open_ledger(policies_transactional_id(prefix))
     reader = await broker.open_reader(read_committed=True)
     try:
         # Fenced first, read then: nobody can commit a change between the two.

@@ -40,6 +40,7 @@ class Launch:
     training_file: Path | None
     fixed_port: int | None
     preferred: tuple[int, ...]
+    extras: properties.Extras
 
     @property
     def properties_file(self) -> Path:
@@ -166,7 +167,12 @@ def launch(plan: Launch) -> Record:
 
 def _launch_once(plan: Launch) -> Record:
     port, controller_port = _choose(plan)
-    text = properties.text(data=plan.directory / "data", port=port, controller_port=controller_port)
+    text = properties.text(
+        data=plan.directory / "data",
+        port=port,
+        controller_port=controller_port,
+        extras=plan.extras,
+    )
     files.write_whole(plan.properties_file, text)
     if plan.log.exists():
         plan.log.replace(plan.log.with_name("broker.log.1"))

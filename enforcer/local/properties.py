@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from enforcer.errors import ConfigError
 from enforcer.local.ports import HOST
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A further way in, beside the plain one of the loopback interface."""
+
+    name: str
+    protocol: str
+    """``SSL``, ``SASL_SSL`` or ``SASL_PLAINTEXT``."""
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What a broker has beyond the usual: listeners, and settings by Kafka's names (TLS, SASL, an authorizer)."""
+
+    listeners: tuple[Listener, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+
 
 _SETTINGS = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller_port}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
-advertised.listeners=PLAINTEXT://{host}:{port}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}{more_listeners}
+advertised.listeners=PLAINTEXT://{host}:{port}{more_listeners}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{more_protocols}
 log.dirs={data}
 num.partitions=4
 auto.create.topics.enable=false
@@ -45,14 +66,23 @@ broker.heartbeat.interval.ms=500
 """
 
 
-def text(*, data: Path, port: int, controller_port: int) -> str:
+def text(*, data: Path, port: int, controller_port: int, extras: Extras | None = None) -> str:
     """
     The properties file. Both ports may change between two starts on one *data* directory.
 
     Raises: ConfigError, if the path of *data* cannot be written down in it.
     """
     require_plain(data)
-    return _SETTINGS.format(host=HOST, data=data, port=port, controller_port=controller_port)
+    extras = extras or Extras()
+    settings = _SETTINGS.format(
+        host=HOST,
+        data=data,
+        port=port,
+        controller_port=controller_port,
+        more_listeners="".join(f",{x.name}://{HOST}:{x.port}" for x in extras.listeners),
+        more_protocols="".join(f",{x.name}:{x.protocol}" for x in extras.listeners),
+    )
+    return settings + "".join(f"{name}={value}\n" for name, value in extras.settings.items())
 
 
 def require_plain(path: Path) -> None:

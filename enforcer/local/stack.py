@@ -81,6 +81,7 @@ class Stack:
         train: bool = True,
         maven_url: str | None = None,
         maven_repository: Path | None = None,
+        extras: properties.Extras | None = None,
     ) -> None:
         """
         Describe a stack; nothing happens yet.
@@ -94,6 +95,7 @@ class Stack:
             train: Make the JVM's cache when the first run stops; not while something is measured.
             maven_url: A mirror of Maven Central.
             maven_repository: A Maven repository to read jars from, before downloading.
+            extras: Listeners and settings beyond the usual.
         """
         self._cache = (cache or Settings.load().cache).absolute()
         self._home = home.absolute()
@@ -103,6 +105,7 @@ class Stack:
         self._train = train and jit == "c1"
         self._maven_url = maven_url
         self._maven_repository = maven_repository
+        self._extras = extras or properties.Extras()
         self._running: Running | None = None
 
     @classmethod
@@ -275,6 +278,7 @@ class Stack:
             training_file=self._training_file if self._train and not use_cache else None,
             fixed_port=self._port,
             preferred=self._last_ports(),
+            extras=self._extras,
         )
         ready = broker.launch(launch)
         try:

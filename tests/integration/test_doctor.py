@@ -39,7 +39,7 @@ def test_from_nothing_to_ready(examined, bootstrap, prefix, tmp_path):
     code, lines = examined()
     assert code == 0
     assert {check: line["status"] for check, line in lines.items()} == {
-        "broker": "ok", "partitions": "ok", "append time": "ok", "topics": "ok", "replication": "warn", "clock": "ok",
+        "broker": "ok", "versions": "ok", "certificates": "ok", "secrets": "ok", "ACLs": "warn", "partitions": "ok", "append time": "ok", "topics": "ok", "replication": "warn", "clock": "ok",
         "policies": "warn", "agents": "warn", "state directory": "ok", "disk": "ok",
     }  # fmt: skip
     file = tmp_path / "p.yaml"

@@ -1,0 +1,12 @@
+"""The secured Kafka: one for all tests of a process, started by the first that asks."""
+
+import pytest
+import secured_kafka
+
+
+@pytest.fixture(scope="session")
+def secured(tmp_path_factory):
+    """A broker with TLS, SASL and an authorizer (``secured_kafka``)."""
+    running = secured_kafka.start(tmp_path_factory.mktemp("secured"))
+    yield running
+    running.stack.stop()
