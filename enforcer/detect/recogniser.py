@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import re2
 
+from enforcer.detect import clues
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -52,6 +54,9 @@ class Family(Protocol):
     Identity is what tells families apart: an instance is hashed as an object.
     """
 
+    clue: int
+    """As a recogniser's."""
+
     def plan(self, members: tuple[Recogniser, ...], at: float) -> Plan:
         """How *members* are looked for; what is less sure than *at* may be left out."""
 
@@ -85,6 +90,7 @@ class Recogniser:
         rank: Which finding stands where two overlap: the higher.
         detector: ``pii`` or ``secrets``; overlaps are resolved within one.
         family: Looks for this kind together with others, in place of ``patterns`` and ``find``.
+        clue: Of ``clues``: one of them is in every text in which this finds anything; NONE says nothing.
         holds_others: Other kinds may be inside: it stands beside what overlaps it, and hides nothing.
     """
 
@@ -94,6 +100,7 @@ class Recogniser:
     rank: int
     family: Family | None = None
     detector: str = "pii"
+    clue: int = clues.NONE
     holds_others: bool = False
 
 

@@ -1,8 +1,8 @@
 """
-The scan: one RE2 set over the text says which kinds can be in it; exact work only for those.
+The scan: clues say which patterns a text can match, RE2 sets of those which kinds can be in it; exact work only for these.
 
 Linear in the text for every input: RE2 does not backtrack, recognisers look at bounded windows,
-and each kind stops at 1,000 findings. The set carries a pattern that matches every text; a set
+and each kind stops at 1,000 findings. A set carries a pattern that matches every text; one
 that does not report it has erred, and the scan errs with it instead of finding nothing.
 
 The states of a set's automaton are built as texts ask for them, and those of many patterns together
@@ -14,11 +14,13 @@ are soon known.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import or_
 from typing import TYPE_CHECKING, NamedTuple
 
 import re2
 
+from enforcer.detect import clues
 from enforcer.detect.errors import DetectError
 from enforcer.detect.recogniser import (
     PROVEN,
@@ -89,28 +91,45 @@ class _Group:
     plan: Plan
 
 
-_Owned = tuple[bytes, Recogniser | _Group]
+_Owner = Recogniser | _Group | int
+_Owned = tuple[bytes, _Owner]
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """The set of patterns of some kinds, and whose pattern each is."""
+    """A set of patterns, and what each is: whose, or which clue."""
 
     matcher: re2.Set
-    owners: tuple[Recogniser | _Group | None, ...]
+    owners: tuple[_Owner, ...]
     sentinel: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """
+    How some kinds are looked for.
+
+    Attributes:
+        first: The clues, and the patterns of kinds that have none.
+        behind: By clues, the patterns that are looked for where one of them is.
+        long: All patterns, few to a set: for a long text, in which every clue is.
+    """
+
+    first: Program
+    behind: tuple[tuple[int, Program], ...]
+    long: tuple[Program, ...]
 
 
 class Registry:
     """Kinds that can be looked for together, and the programs of the subsets that were asked for."""
 
-    __slots__ = ("_program", "_split", "kinds", "recognisers")
+    __slots__ = ("_program", "_scan", "kinds", "recognisers")
 
     def __init__(self, recognisers: Iterable[Recogniser]) -> None:
         self.recognisers = {recogniser.kind: recogniser for recogniser in recognisers}
         self.kinds: tuple[str, ...] = tuple(self.recognisers)
         self._program = lru_cache(maxsize=256)(self._compile)
-        self._split = lru_cache(maxsize=256)(self._compile_split)
+        self._scan = lru_cache(maxsize=256)(self._compile_scan)
 
     def program(self, kinds: frozenset[str], *, at: float = CONFIDENCE_DEFAULT) -> Program:
         """The program of some kinds, compiled when first asked for: one for what counts, one for all."""
@@ -139,21 +158,24 @@ class Registry:
         data = text.encode("utf-8", "replace")
         if len(data) > scan_bytes_max:
             raise too_large(len(data), scan_bytes_max)
-        counts = at >= CONFIDENCE_DEFAULT
-        if len(data) >= _SPLIT_BYTES_MIN:
-            owners = {owner for part in self._split(kinds, counts) for owner in _hit(part, data)}
-        else:
-            owners = _hit(self._program(kinds, counts), data)
+        owners = _possible(self._scan(kinds, at >= CONFIDENCE_DEFAULT), data)
         return _exact(data, text, owners, at) if owners else Findings()
 
     def _compile(self, kinds: frozenset[str], counts: bool) -> Program:  # noqa: FBT001 — a key of the cache
         return _compiled(self._owned_patterns(kinds, counts=counts))
 
-    def _compile_split(self, kinds: frozenset[str], counts: bool) -> tuple[Program, ...]:  # noqa: FBT001 — as above
+    def _compile_scan(self, kinds: frozenset[str], counts: bool) -> _Scan:  # noqa: FBT001 — as above
         owned = self._owned_patterns(kinds, counts=counts)
-        parts = max(1, min(_SETS_MAX, len(owned) // _PATTERNS_PER_SET))
-        # Neighbours are alike and multiply most; every n-th keeps them apart.
-        return tuple(_compiled(owned[part::parts]) for part in range(parts))
+        behind: dict[int, list[_Owned]] = {}
+        for each in owned:
+            behind.setdefault(_clue(each[1]), []).append(each)
+        first: list[_Owned] = list(behind.pop(clues.NONE, ()))
+        first += [(clues.PATTERNS[clue], clue) for clue in clues.bits(reduce(or_, behind, 0))]
+        return _Scan(
+            _compiled(first),
+            tuple((clue, _compiled(patterns)) for clue, patterns in behind.items()),
+            _split(owned),
+        )
 
     def _owned_patterns(self, kinds: frozenset[str], *, counts: bool) -> list[_Owned]:
         """The patterns of some kinds, and whose each is."""
@@ -172,23 +194,57 @@ class Registry:
         return owned
 
 
+def _clue(owner: _Owner) -> int:
+    if isinstance(owner, _Group):
+        family = owner.members[0].family
+        assert family is not None, owner.members
+        return family.clue
+    assert isinstance(owner, Recogniser), owner
+    return owner.clue
+
+
+def _split(owned: list[_Owned]) -> tuple[Program, ...]:
+    """Programs of few patterns each, for a long text."""
+    parts = max(1, min(_SETS_MAX, len(owned) // _PATTERNS_PER_SET))
+    # Neighbours are alike and multiply most; every n-th keeps them apart.
+    return tuple(_compiled(owned[part::parts]) for part in range(parts))
+
+
+def _possible(scan: _Scan, data: bytes) -> set[_Owner]:
+    """Who may find something in a text: whose clue is there, and one of whose patterns."""
+    if len(data) >= _SPLIT_BYTES_MIN:
+        return {owner for part in scan.long for owner in _hit(part, data)}
+    seen = 0
+    owners: set[_Owner] = set()
+    for owner in _hit(scan.first, data):
+        if isinstance(owner, int):
+            seen |= owner
+        else:
+            owners.add(owner)
+    if seen:
+        for clue, program in scan.behind:
+            if clue & seen:
+                owners.update(_hit(program, data))
+    return owners
+
+
 def _compiled(owned: list[_Owned]) -> Program:
     matcher = re2.Set.SearchSet(options())
     for source, _ in owned:
         matcher.Add(utf8(source))
     matcher.Add(b"")
     matcher.Compile()
-    return Program(matcher, (*[owner for _, owner in owned], None), len(owned))
+    return Program(matcher, tuple([owner for _, owner in owned]), len(owned))
 
 
-def _hit(program: Program, data: bytes) -> set[Recogniser | _Group | None]:
-    """Whose patterns are in the text; nobody's, mostly."""
+def _hit(program: Program, data: bytes) -> Sequence[_Owner]:
+    """What matches, once for each of its patterns; nothing, mostly."""
     hits: Sequence[int] = program.matcher.Match(data) or ()
     if len(hits) == 1 and hits[0] == program.sentinel:
-        return set()
+        return ()
     if program.sentinel not in hits:
         raise DetectError("the pattern set failed", code="detect_failed")
-    return {program.owners[hit] for hit in hits}
+    return [program.owners[hit] for hit in hits if hit != program.sentinel]
 
 
 def too_large(size: int, scan_bytes_max: int) -> DetectError:
@@ -198,16 +254,14 @@ def too_large(size: int, scan_bytes_max: int) -> DetectError:
     )
 
 
-def _exact(data: bytes, text: str, hit: set[Recogniser | _Group | None], at: float) -> Findings:
+def _exact(data: bytes, text: str, hit: set[_Owner], at: float) -> Findings:
     found: list[tuple[Recogniser, Candidate]] = []
     truncated: set[str] = set()
     for owner in hit:
-        if owner is None:
-            continue
         if isinstance(owner, _Group):
             _group_findings(owner, data, at, found, truncated)
-            continue
-        _own_findings(owner, data, at, found, truncated)
+        elif isinstance(owner, Recogniser):
+            _own_findings(owner, data, at, found, truncated)
     if not found:
         return Findings(None, frozenset(truncated)) if truncated else Findings()
     layers = {_layer(recogniser) for recogniser, _ in found}

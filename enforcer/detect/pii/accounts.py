@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from stdnum import bic, iban
 from stdnum.exceptions import ValidationError
 
+from enforcer.detect import clues
 from enforcer.detect.pii.numbers import luhn_valid
 from enforcer.detect.recogniser import (
     Candidate,
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _IBAN = pattern(rb"(?i)[A-Z]{2}\d{2}(?:[ \-]?[A-Z0-9]{4}){2,7}(?:[ \-]?[A-Z0-9]{1,3})?")
 _IBAN_LENGTH_MIN = 15
+# Words of small letters with hardly a digit among them are no account.
+_SIX_DIGITS = pattern(clues.PATTERNS[clues.SIX_DIGITS])
 
 _BIC = pattern(rb"[A-Z]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?")
 _BIC_CONTEXT = Words(rb"\bbic\b|swift|\bbank")
@@ -64,9 +67,11 @@ def _find_ibans(data: bytes) -> Iterator[Candidate]:
         # A run may take the next word along ("... 19 for"): shorter ends are tried at the gaps.
         for stop in _ends(data, start, end):
             value = data[start:stop].translate(None, b" -").upper()
-            if len(value) >= _IBAN_LENGTH_MIN and not word_after(data, stop) and _iban_valid(value):
+            if len(value) < _IBAN_LENGTH_MIN or word_after(data, stop) or not _iban_valid(value):
+                continue
+            if data[start:stop].isupper() or _SIX_DIGITS.search(data[start:stop]):
                 yield Candidate(start, stop, 0.98, "check digits and length of its country")
-                break
+            break
 
 
 def _ends(data: bytes, start: int, end: int) -> list[int]:
@@ -192,21 +197,29 @@ def _bech32_valid(value: bytes) -> bool:
 
 
 IBAN = Recogniser(
-    "iban", (rb"(?i)[A-Z]{2}\d{2}[ \-]?[A-Z0-9]{4}[ \-]?[A-Z0-9]{3}",), _find_ibans, 110
+    "iban",
+    (rb"(?i)[A-Z]{2}\d{2}[ \-]?[A-Z0-9]{4}[ \-]?[A-Z0-9]{3}",),
+    _find_ibans,
+    110,
+    clue=clues.NUMBER,
 )
-BIC = Recogniser("bic", (rb"[A-Z]{6}[A-Z0-9]{2}",), _find_bics, 75)
+BIC = Recogniser("bic", (rb"[A-Z]{6}[A-Z0-9]{2}",), _find_bics, 75, clue=clues.CAPITALS)
 URL = Recogniser("url", (rb"(?i)://[^\s]|www\.[a-z0-9]",), _find_urls, 85, holds_others=True)
 MAC_ADDRESS = Recogniser(
     "mac_address",
     (rb"(?:[0-9A-Fa-f]{2}[:\-]){5}[0-9A-Fa-f]{2}", rb"(?:[0-9A-Fa-f]{4}\.){2}[0-9A-Fa-f]{4}"),
     _find_macs,
     72,
+    clue=clues.OCTETS,
 )
-IMEI = Recogniser("imei", (rb"\d{2}[ \-]?\d{6}[ \-]?\d{6}[ \-]?\d",), _find_imeis, 105)
-VIN = Recogniser("vin", (rb"[A-HJ-NPR-Z0-9]{17}",), _find_vins, 76)
+IMEI = Recogniser(
+    "imei", (rb"\d{2}[ \-]?\d{6}[ \-]?\d{6}[ \-]?\d",), _find_imeis, 105, clue=clues.SEVEN_DIGITS
+)
+VIN = Recogniser("vin", (rb"[A-HJ-NPR-Z0-9]{17}",), _find_vins, 76, clue=clues.CAPITALS)
 CRYPTO_WALLET = Recogniser(
     "crypto_wallet",
     (rb"[13][1-9A-HJ-NP-Za-km-z]{25}|bc1[02-9ac-hj-np-z]{11}", rb"0x[0-9a-fA-F]{40}"),
     _find_wallets,
     77,
+    clue=clues.WALLET,
 )

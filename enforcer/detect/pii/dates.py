@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from enforcer.detect import clues
 from enforcer.detect.recogniser import (
     Candidate,
     Recogniser,
@@ -106,10 +107,11 @@ _NUMERIC = rb"\d[/.\-]\d{1,2}[/.\-]\d"
 _BEFORE_YEAR = f"(?i){_MONTH}[.,]{{0,2}}[ \\-](?:de |del )?\\d".encode()
 _IN_SIGNS = "[年년] ?\\d".encode()
 
-DATE = Recogniser("date", (_NUMERIC, _BEFORE_YEAR, _IN_SIGNS), _find_dates, 45)
+DATE = Recogniser("date", (_NUMERIC, _BEFORE_YEAR, _IN_SIGNS), _find_dates, 45, clue=clues.YEAR)
 DATE_OF_BIRTH = Recogniser(
     "date_of_birth",
     (f"(?i)(?:{_BIRTH_WORDS}|dob)(?s:.*)\\d".encode(),),
     _find_births,
     50,
+    clue=clues.YEAR,
 )

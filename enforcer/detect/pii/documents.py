@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from enforcer.detect import clues
 from enforcer.detect.recogniser import (
     Candidate,
     Recogniser,
@@ -151,6 +152,7 @@ PASSPORT = Recogniser(
     ),
     _find_passports,
     96,
+    clue=clues.NUMBER,
 )
 DRIVING_LICENSE = Recogniser(
     "driving_license",
@@ -159,14 +161,16 @@ DRIVING_LICENSE = Recogniser(
     ),
     _behind(_LICENCE, 0.85),
     96,
+    clue=clues.NUMBER,
 )
 LICENSE_PLATE = Recogniser(
     "license_plate",
     (
-        rb"(?i)(?:plates?\b|registration|\bvrn?\b|\breg ?no|kennzeichen|plaque|immatriculation|matr\xc3\xadcula|targa|kenteken)(?s:.*)\d",
+        rb"(?i)(?:plate|registration|\bvrn?\b|\breg ?no|kennzeichen|plaque|immatriculation|matr\xc3\xadcula|targa|kenteken)(?s:.*)\d",
     ),
     _behind(_PLATE, 0.8),
     94,
+    clue=clues.PLATE,
 )
 MEDICAL_RECORD_NUMBER = Recogniser(
     "medical_record_number",
@@ -175,6 +179,7 @@ MEDICAL_RECORD_NUMBER = Recogniser(
     ),
     _behind(_MEDICAL, 0.85),
     96,
+    clue=clues.FILE,
 )
 BANK_ACCOUNT = Recogniser(
     "bank_account",
@@ -183,8 +188,11 @@ BANK_ACCOUNT = Recogniser(
     ),
     _behind(_BANK, 0.7),
     64,
+    clue=clues.NUMBER,
 )
-SORT_CODE = Recogniser("uk_sort_code", (rb"(?i)sort ?code(?s:.*)\d",), _behind(_SORT_CODE, 0.9), 96)
+SORT_CODE = Recogniser(
+    "uk_sort_code", (rb"(?i)sort ?code(?s:.*)\d",), _behind(_SORT_CODE, 0.9), 96, clue=clues.NUMBER
+)
 COORDINATES = Recogniser("coordinates", (rb"\d\.\d{4}", rb"\d\xc2\xb0 ?\d"), _find_coordinates, 65)
 URL_CREDENTIALS = Recogniser(
     "url_credentials", (rb"://[^\s/@:]+:[^\s/@]+@",), _find_credentials, 95
@@ -197,6 +205,7 @@ AGE = Recogniser(
     ),
     _find_ages,
     40,
+    clue=clues.DIGIT,
 )
 
 RECOGNISERS = (

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from enforcer.detect import clues
 from enforcer.detect.pii.national_checks import check_of
 from enforcer.detect.pii.national_numbers import GENERIC_WORDS, ROWS, Row
 from enforcer.detect.recogniser import (
@@ -108,6 +109,8 @@ class _Plan:
 class NationalNumbers:
     """The family; one instance holds all rows."""
 
+    clue = clues.NUMBER
+
     def plan(self, members: tuple[Recogniser, ...], at: float) -> _Plan:
         """Every word, and the forms that need none; of these those that are sure enough."""
         by_kind = {row.kind: row for row in ROWS}
@@ -121,7 +124,7 @@ class NationalNumbers:
             members,
             tuple(pattern(row.form.encode()) for row in rows),
             tuple(pattern(_strict(row).encode()) if row.alone else None for row in rows),
-            pattern(rf"(?i)(?:{words})[\w]*".encode()),
+            pattern(rf"(?i)(?:{words})\w{{0,32}}".encode()),
             Words(*[_words(row).encode() for row in rows]),
             Words(*[row.form.encode() for row in rows]),
             Words(*[b"(?-i:" + form.encode() + b")" for form in strict]),

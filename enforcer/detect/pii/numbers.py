@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from enforcer.detect import clues
 from enforcer.detect.recogniser import (
     PROVEN,
     Candidate,
@@ -205,5 +206,9 @@ def _ssn_structure(value: bytes) -> bool:
     return digits not in (b"078051120", b"219099999")
 
 
-SSN = Recogniser("ssn", (rb"\d{3}-\d{2}-\d{4}", rb"\d{3} ?\d{2} ?\d{4}"), _find_ssns, 80)
-CREDIT_CARD = Recogniser("credit_card", (rb"(?:\d[ \-]?){12}",), _find_cards, 100)
+SSN = Recogniser(
+    "ssn", (rb"\d{3}-\d{2}-\d{4}", rb"\d{3} ?\d{2} ?\d{4}"), _find_ssns, 80, clue=clues.SEVEN_DIGITS
+)
+CREDIT_CARD = Recogniser(
+    "credit_card", (rb"(?:\d[ \-]?){12}",), _find_cards, 100, clue=clues.SEVEN_DIGITS
+)

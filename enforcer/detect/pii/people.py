@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from enforcer.detect import clues
 from enforcer.detect.pii.words import FIRST_NAMES, NOT_NAMES
 from enforcer.detect.recogniser import (
     Candidate,
@@ -151,4 +152,5 @@ ADDRESS = Recogniser(
     (rb"(?i)\d[A-Za-z]? [^0-9\s]", rb"(?i)\pL\.? \d", rb"(?i)box \d"),
     _find_addresses,
     20,
+    clue=clues.DIGIT,
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import phonenumbers
 
+from enforcer.detect import clues
 from enforcer.detect.recogniser import (
     Candidate,
     Recogniser,
@@ -184,4 +185,10 @@ def _plain(digits: bytes) -> tuple[float, str]:
     return 0.0, ""
 
 
-PHONE = Recogniser("phone", (rb"(?:\d[ .\-/]{0,2}[()]{0,2}[ .\-]?){6}\d",), _find_phones, 60)
+PHONE = Recogniser(
+    "phone",
+    (rb"(?:\d[ .\-/]{0,2}[()]{0,2}[ .\-]?){6}\d",),
+    _find_phones,
+    60,
+    clue=clues.SEVEN_DIGITS,
+)

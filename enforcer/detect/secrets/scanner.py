@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from enforcer.detect import clues
 from enforcer.detect.recogniser import Candidate, Recogniser, pattern, word_after, word_before
 from enforcer.detect.scanning import CONFIDENCE_DEFAULT, SCAN_BYTES_MAX, Findings, Registry
 from enforcer.detect.secrets import structured
@@ -89,14 +90,20 @@ def _prefixed(kind: str, source: str) -> Recogniser:
         _find_prefixed, kind, pattern(source.encode())
     )
     rank = _PREFIXED_RANK + min(len(_literal_prefix(source)), 19)
-    return Recogniser(kind, (_core(kind, source),), finder, rank, None, "secrets")
+    return Recogniser(kind, (_core(kind, source),), finder, rank, None, "secrets", clues.TOKEN)
 
 
 def _contextual(kind: str, names: str, value: str) -> Recogniser:
     source = b"(?i)(?:" + names.encode() + b")" + _BETWEEN + b"((?-i:" + value.encode() + b"))"
     core = b"(?i)(?:" + names.encode() + b")" + rb"[^\n]{0,3}"
     return Recogniser(
-        kind, (core,), partial(_find_contextual, pattern(source)), _CONTEXTUAL_RANK, None, "secrets"
+        kind,
+        (core,),
+        partial(_find_contextual, pattern(source)),
+        _CONTEXTUAL_RANK,
+        None,
+        "secrets",
+        clues.TOKEN,
     )
 
 

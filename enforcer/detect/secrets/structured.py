@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from enforcer.detect import clues
 from enforcer.detect.recogniser import (
     Candidate,
     Recogniser,
@@ -197,20 +198,29 @@ def _secret(
     patterns: tuple[bytes, ...],
     find: Callable[[bytes], Iterator[Candidate]],
     rank: int,
+    clue: int = clues.TOKEN,
 ) -> Recogniser:
-    return Recogniser(kind, patterns, find, rank, None, "secrets")
+    return Recogniser(kind, patterns, find, rank, None, "secrets", clue)
 
 
 RECOGNISERS: tuple[Recogniser, ...] = (
-    _secret("private_key", (rb"-----BEGIN [A-Z ]*PRIVATE KEY",), _find_pem, 100),
+    _secret("private_key", (rb"-----BEGIN [A-Z ]*PRIVATE KEY",), _find_pem, 100, clues.NONE),
     _secret("jwt", (rb"eyJ[A-Za-z0-9_\-]{8}",), _find_jwt, 60),
     *(
-        _secret(kind, (rb"(?i)\b" + source + rb"://[^\s/@]*:[^\s/@]*@",), _url_finder(kind), 55)
+        _secret(
+            kind,
+            (rb"(?i)\b" + source + rb"://[^\s/@]*:[^\s/@]*@",),
+            _url_finder(kind),
+            55,
+            clues.LOGIN,
+        )
         for kind, source in _SCHEMES.items()
     ),
-    _secret("url_password", (rb"://[^\s/@:]*:[^\s/@]*@",), _url_finder("url_password"), 50),
+    _secret(
+        "url_password", (rb"://[^\s/@:]*:[^\s/@]*@",), _url_finder("url_password"), 50, clues.NONE
+    ),
     _secret("bearer_token", (rb"(?i)\bbearer\s{1,4}[A-Za-z0-9_\-.~+/=]{8}",), _find_bearer, 30),
-    _secret("basic_auth", (rb"(?i)\bbasic\s{1,4}[A-Za-z0-9+/]{8}",), _find_basic, 40),
+    _secret("basic_auth", (rb"(?i)\bbasic\s{1,4}[A-Za-z0-9+/]{8}",), _find_basic, 40, clues.NONE),
     _secret("putty_private_key", (rb"PuTTY-User-Key-File-",), _find_putty, 90),
     _secret("password_hash", (rb"\$(?:2[aby]|apr1|6|argon2id)\$",), _find_hashes, 90),
     _secret(
@@ -220,5 +230,6 @@ RECOGNISERS: tuple[Recogniser, ...] = (
         ),
         _find_assigned,
         10,
+        clues.NONE,
     ),
 )

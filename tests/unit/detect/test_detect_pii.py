@@ -390,8 +390,8 @@ def test_a_failed_set_errs(monkeypatch):
         def Match(self, data):  # noqa: N802 — the name of RE2's method
             return None
 
-    broken = scanning.Program(Broken(), (None,), 0)
-    monkeypatch.setattr(scanning.Registry, "_compile", lambda self, kinds, counts: broken)
+    broken = scanning.Program(Broken(), (), 0)
+    monkeypatch.setattr(scanning, "_compiled", lambda owned: broken)
     registry = scanning.Registry(scanner.RECOGNISERS)
     with pytest.raises(DetectError) as caught:
         registry.scan("a@b.com", pii.DEFAULT)
