@@ -14,6 +14,7 @@ from enforcer.cli.findings_report import CheckOutput, report
 from enforcer.cli.output import note, write
 from enforcer.cli.policy_files import checked, document_files
 from enforcer.cli.policy_files import fix as mend
+from enforcer.cli.policy_untested import with_untested
 from enforcer.errors import ConfigError, EnforcerError
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _check(
         for name in mend(paths, tenant=tenant):
             note(f"fixed {name}")
     found = checked(paths, tenant=tenant)
-    loaded = found.loaded
+    loaded = with_untested(found.loaded, paths)
     report(loaded.findings, output, texts=found.texts, omitted=loaded.omitted)
     if output is CheckOutput.TABLE:
         note(_summary(loaded))

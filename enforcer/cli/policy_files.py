@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING
@@ -62,7 +63,13 @@ def checked(paths: Iterable[Path], *, tenant: str | None = None) -> Checked:
             code = "ENF0102" if len(data) > SOURCE_BYTES_MAX else "ENF0101"
             unreadable.append(policy.Finding(code, "error", error.message, error.span, error.help))
     has_key = redaction_key(Settings.load().redaction_key_file) is not None
-    loaded = policy.load(texts, default_tenant=tenant or "*", has_redaction_key=has_key, prove=True)
+    loaded = policy.load(
+        texts,
+        default_tenant=tenant or "*",
+        has_redaction_key=has_key,
+        prove=True,
+        now_us=time.time_ns() // 1_000,
+    )
     loaded = replace(loaded, findings=(*unreadable, *loaded.findings))
     return Checked(loaded, dict(texts))
 

@@ -119,14 +119,14 @@ def _read(paths: Iterable[Path], tenant: str | None) -> _Session:
     for file in dict.fromkeys(found):
         ((name, text),) = sources([file])
         suite = read_suite(name, text, findings)
-        under_test = None if suite is None else _under_test(file, suite, findings)
-        if suite is None or under_test is None:
+        documents = None if suite is None else under_test(file, suite, findings)
+        if suite is None or documents is None:
             continue
-        if under_test not in benches:
-            loaded = load(under_test, tenant=tenant)
+        if documents not in benches:
+            loaded = load(documents, tenant=tenant)
             session.findings += loaded.findings
-            benches[under_test] = Bench(loaded.documents)
-        session.suites.append((suite, benches[under_test]))
+            benches[documents] = Bench(loaded.documents)
+        session.suites.append((suite, benches[documents]))
     session.findings += findings.sorted()
     session.findings = list(dict.fromkeys(session.findings))
     _cover(session, paths, benches.values(), tenant=tenant)
@@ -170,7 +170,7 @@ def _is_document(path: Path) -> bool:
     return path.name.endswith(_DOCUMENT_SUFFIXES) and not path.name.endswith(TEST_SUFFIXES)
 
 
-def _under_test(
+def under_test(
     file: Path, suite: Suite, findings: policy.findings.Findings
 ) -> tuple[Path, ...] | None:
     """The documents that a file of tests is about; None, and a finding, where one is not there."""

@@ -3,7 +3,8 @@ What is wrong with a policy source: one finding per fault, with a stable code, a
 
 Codes are stable for ever and are headings of docs/errors.md. They are grouped by stage: 01 reading the
 text, 02 the document's shape, 03 what the language will have later, 04 conditions, 05 effects, 06 the
-existing engine's form, 07 expressions, 08 operations that may have no value, 20 files of tests.
+existing engine's form, 07 expressions, 08 operations that may have no value, 09
+second thoughts, 20 files of tests.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ CODES: dict[str, str] = {
     "ENF0407": "A comparison that is always the same",
     "ENF0408": "A regular expression that RE2 refuses",
     "ENF0409": "Unknown values",
+    "ENF0410": "A control character in a regular expression",
     "ENF0501": "Edits and verdict do not fit",
     "ENF0502": "A path that cannot be edited",
     "ENF0503": "An edit's value of the wrong type",
@@ -85,6 +87,13 @@ CODES: dict[str, str] = {
     "ENF0806": "A conversion that may fail",
     "ENF0807": "An argument that may be out of range",
     "ENF0808": "An expression whose cost is not bounded",
+    "ENF0901": "A rule that never matches",
+    "ENF0902": "A condition that is always true",
+    "ENF0903": "A rule behind a deny",
+    "ENF0904": "Sets that fall out with each other",
+    "ENF0905": "Units that do not fit",
+    "ENF0906": "An exception that has expired, or never does",
+    "ENF0907": "Policies without tests",
     "ENF2001": "An unknown parameter",
     "ENF2002": "An unknown fixture",
     "ENF2003": "Documents under test that are not there",

@@ -15,7 +15,7 @@ from enforcer.policy import documents as models
 from enforcer.policy import stops
 from enforcer.policy.canonical import canonical_json, digest_of
 from enforcer.policy.checker import check_policy, check_values, child
-from enforcer.policy.checking import prove_policy
+from enforcer.policy.checking import Placed, compare, prove_policy, think_again
 from enforcer.policy.edits import check_keyed
 from enforcer.policy.existing import convert, is_existing
 from enforcer.policy.findings import Finding, Findings, raise_errors
@@ -115,6 +115,7 @@ def load(
     default_tenant: str = "*",
     has_redaction_key: bool = True,
     prove: bool = False,
+    now_us: int | None = None,
 ) -> Loaded:
     """
     Load and check documents.
@@ -127,12 +128,13 @@ def load(
             a finding.
         prove: Whether each operation of an expression must be proved to have a value, as authors are asked to; and
             second thoughts about rules. What is in force already is not asked again.
+        now_us: With ``prove``, the time that exceptions are held against.
     """
     findings = Findings()
     found: list[Document] = []
     for name, text in sources:
         found.extend(_documents(name, text, findings, default_tenant))
-    refused = _check_together(found, findings, prove=prove)
+    refused = _check_together(found, findings, prove=prove, now_us=now_us)
     if not has_redaction_key:
         refused |= _check_keyed(found, findings)
     kept = tuple(each for at, each in enumerate(found) if at not in refused)
@@ -198,7 +200,9 @@ def _scope(node: Node, default_tenant: str) -> None:
         metadata.value.setdefault("tenant", Node(default_tenant, metadata.span, "quoted"))
 
 
-def _check_together(found: list[Document], findings: Findings, *, prove: bool) -> set[int]:
+def _check_together(
+    found: list[Document], findings: Findings, *, prove: bool, now_us: int | None
+) -> set[int]:
     """What can be told only of all documents at once, and the meaning of each; who is refused."""
     refused: set[int] = set()
     first: dict[tuple[str, str, str], Document] = {}
@@ -214,15 +218,19 @@ def _check_together(found: list[Document], findings: Findings, *, prove: bool) -
             stops.check_stop(document.model, document.node, findings)
         if findings.error_count > before:
             refused.add(at)
+    placed: list[Placed] = []
     for at, document in enumerate(found):
         if isinstance(document.model, models.Policy):
             before = findings.error_count
             scope = values.get(document.scope, {})
             lowered = check_policy(document.model, document.node, scope, findings)
             if prove and findings.error_count == before:
+                placed.append(Placed(lowered, document.node))
                 prove_policy(lowered, document.node, findings)
+                think_again(placed[-1], findings, now_us=now_us)
             if findings.error_count > before:
                 refused.add(at)
+    compare(placed, findings)
     return refused
 
 

@@ -59,7 +59,8 @@ def test_a_condition_that_passes_the_check_never_errs(when, requests):
             [("p.yaml", policy.mended([("p.yaml", source(when))])["p.yaml"])], prove=True
         )
     assume(not any(each.code.startswith("ENF07") for each in loaded.findings))
-    assume(not loaded.findings)
+    # Second thoughts, such as units that do not fit, say nothing of errors.
+    assume(all(each.code.startswith("ENF09") for each in loaded.findings))
     for request in requests:
         assert not errors_of(loaded, request), request
 
