@@ -40,6 +40,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from enforcer.events import Audit, Source, encode_audit
+from enforcer.events.binary import encode_bytes, encode_long, encode_string
+from enforcer.events.pieces import cut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +99,7 @@ class Chain:
         """
         link = self._link
         link.sequence = self.sequence
-        link.previous = previous = self.head
+        link.previous = self.head
         link.kind = kind
         link.account = account
         link.time_us = time_us
@@ -105,9 +107,58 @@ class Chain:
         link.payload = payload
         link.notes = notes if type(notes) is list else list(notes)
         link.effects = effects if type(effects) is list else list(effects)
-        body = encode_audit(link)[:-DIGEST_BYTES]
-        sha = sha256(previous)
-        sha.update(body)
-        self.head = digest = sha.digest()
+        return self._bound(encode_audit(link)[:-DIGEST_BYTES])
+
+    def append_decision(self, place: bytes, payload: bytes) -> bytes:
+        """
+        Link a decision without notes: what ``append`` does, of parts that are encoded already.
+
+        Args:
+            place: Account, time and source, as ``encode_audit`` writes them.
+            payload: As told.
+
+        Returns: The value to write to ``audit``.
+        """
+        return self._bound(
+            b"".join(
+                (
+                    _HEAD,
+                    encode_long(self.sequence),
+                    self.head,
+                    _DECISION,
+                    place,
+                    encode_bytes(payload),
+                    _NOTHING,
+                )
+            )
+        )
+
+    def _bound(self, body: bytes) -> bytes:
+        """*body* with the digest that binds it to all before it: the chain's new head."""
+        self.head = digest = sha256(self.head + body).digest()
         self.sequence += 1
         return body + digest
+
+
+def _pieces() -> tuple[bytes, bytes, bytes]:
+    """A decision's link before its sequence, before its place, and between payload and digest."""
+    source = Source("~sample-1~", *range(1 << 40, (1 << 40) + 5))
+    sequence, time_us = 1 << 41, 1 << 42
+    sample = Audit(sequence, _SAMPLE, "decision", "~sample-2~", time_us, source, b"~sample-3~", digest=GENESIS)
+    place = b"".join(
+        (
+            encode_string("~sample-2~"),
+            encode_long(time_us),
+            encode_string("~sample-1~"),
+            *map(encode_long, range(1 << 40, (1 << 40) + 5)),
+        )
+    )
+    holes = (encode_long(sequence), _SAMPLE, place, encode_bytes(b"~sample-3~"))
+    head, between, kind, behind, end = cut(encode_audit(sample)[:-DIGEST_BYTES], *holes)
+    if between or behind:
+        raise ValueError("a link of the chain is not as it was")
+    return head, kind, end
+
+
+_SAMPLE: Final = bytes(range(100, 100 + DIGEST_BYTES))
+_HEAD, _DECISION, _NOTHING = _pieces()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from enforcer import detect, events, policy, state
-from enforcer.bench import arrival, machine, scale, workload
+from enforcer.bench import arrival, machine, scale, tenures, workload
 from enforcer.bench.figures import is_noisy, rounded, spread
 from enforcer.engine import Arrival, Engine, EngineConfig
 
@@ -66,7 +66,8 @@ def measure(rounds: int, count: int) -> dict[str, Any]:
             "policies_multiple": _multiple(taken["policies_1000"], taken["policies_10"]),
             "allocated_bytes": _allocated(program_of, records),
         }
-        | arrival.measure(),
+        | arrival.measure()
+        | tenures.measure(program_of, rounds=rounds, count=count),
         "baseline": {"rules_20_us": median(taken["interpreter"])},
         "multiple": median(multiples),
         "multiple_spread": spread(multiples),

@@ -22,6 +22,7 @@ from enforcer.engine.ahead import Ahead, Foresight
 from enforcer.engine.denials import DenialError, deny
 from enforcer.engine.edits import Redaction
 from enforcer.engine.expiries import apply_expiry, expire_due
+from enforcer.engine.ordinary import compile_ordinary
 from enforcer.engine.outcome import Arrival, Entry, Outcome
 from enforcer.engine.prices import called, day_of, price_of
 from enforcer.engine.recording import (
@@ -62,12 +63,14 @@ class EngineConfig:
     models: detect.Models = NO_MODELS
     timed: detect.Timed | None = None
     """Takes the time of each computation over texts; the engine has no clock."""
+    is_ordinary: bool = True
+    """Whether ordinary decisions are made by their program's function; else all by the general path. The same bytes."""
 
 
 class Engine:
     """Decides, redoes and settles. Keeps nothing between records but what saves time: no decision depends on it."""
 
-    __slots__ = ("_cache", "_key", "_models", "_redaction_key", "_timed", "foresight")
+    __slots__ = ("_cache", "_is_ordinary", "_key", "_models", "_redaction_key", "_timed", "foresight")
 
     def __init__(self, config: EngineConfig | None = None) -> None:
         config = config or EngineConfig()
@@ -76,6 +79,7 @@ class Engine:
         self._models = config.models
         self._cache = config.fact_cache
         self._timed = config.timed
+        self._is_ordinary = config.is_ordinary
         self.foresight = Foresight(self._facts, config.timed)
 
     # -- requests ---------------------------------------------------------------------------------------------
@@ -104,6 +108,13 @@ class Engine:
         except RequestError as error:
             return self._unreadable(program_of, arrival, rows, queue, error)
         program = program_of(request.tenant)
+        facts = None if arrival.ahead is None else arrival.ahead.facts_under(program, arrival.now_us)
+        if self._decides_ordinarily(arrival, request):
+            facts = facts or self._facts(program, request, arrival.now_us)
+            outcome = self._ordinary(program, arrival, request, content, facts, rows, queue)
+            if outcome is not None:
+                self.foresight.note(program, facts)
+                return outcome
         account = events.account_of(request.tenant, request.team.id, program.settings.account_by)
         case = Case(arrival, program, request, account, rows, queue, Outcome())
         if _is_misrouted(arrival, account):
@@ -111,7 +122,7 @@ class Engine:
             return self._conclude(case, deny("misrouted", message))
         keys = state.call_keys(account, request.id, request.attempt)
         case.content = content
-        asked, failure = self._asked(program, request, arrival.now_us, ahead=arrival.ahead)
+        asked, failure = self._asked(program, request, arrival.now_us, facts=facts)
         if failure is None:
             case.plan, failure = self._plan(program, asked, account, arrival.now_us)
         reads = [*keys, state.waiting_key_of(keys[0]), *(b.row for b in case.plan.budgets)]
@@ -158,7 +169,7 @@ class Engine:
             queue: As for ``request``.
             program_of: For what effects do not carry: the tenant's prices and what it does on expiry.
         """
-        outcome = Outcome(value=value, decision=told)
+        outcome = Outcome(value=value, told=told, verdict=told.verdict)
         groups, own = state.split(told.effects)
         for group in groups:
             apply_expiry(group, rows, queue, outcome)
@@ -238,21 +249,21 @@ class Engine:
         request: events.Request,
         now_us: int,
         *,
-        ahead: Ahead | None = None,
+        facts: detect.RequestFacts | None = None,
     ) -> tuple[Asked, Exception | None]:
-        """The request as rules read it: with the tenant's defaults, and facts."""
+        """The request as rules read it: with the tenant's defaults, and facts: *facts* where there are no defaults."""
 
         def facts_of(edited: events.Request) -> detect.RequestFacts:
             return self._facts(program, edited, now_us)
 
         completed, failure = request, None
         if program.settings.defaults:
+            facts = None
             try:
                 completed = completed_by(program.settings, request)
             except RequestError as error:
                 failure = DenialError(error.code, error.message)
         redaction = Redaction(program.default_kinds, self._redaction_key, self._models)
-        facts = None if ahead is None else ahead.facts_under(program, now_us)
         asked = Asked(request, completed, facts or facts_of(completed), facts_of, redaction)
         return asked, failure
 
@@ -333,6 +344,41 @@ class Engine:
             models=self._models,
         )
 
+    # -- the ordinary decision ----------------------------------------------------------------------------------
+
+    def _decides_ordinarily(self, arrival: Arrival, request: events.Request) -> bool:
+        """Whether the ordinary function may be asked: of a first attempt, in Avro."""
+        return (
+            self._is_ordinary
+            and request.attempt == 1
+            and request.phase == "request"
+            and request.raw is None
+            and arrival.value is not None
+        )
+
+    def _ordinary(
+        self,
+        program: TenantProgram,
+        arrival: Arrival,
+        request: events.Request,
+        content: bytes,
+        facts: detect.RequestFacts,
+        rows: Rows,
+        queue: ExpiryQueue,
+    ) -> Outcome | None:
+        """What the program's function says; None where it stands aside, or cannot be made or run."""
+        known = program.made
+        try:
+            if self._key not in known:
+                known[self._key] = compile_ordinary(program, self._key)
+            decide = known[self._key]
+            if decide is None:
+                return None
+            outcome: Outcome | None = decide(arrival, request, content, facts, rows, queue)
+        except Exception:  # noqa: BLE001 — nothing was written: the general path meets it again, and tells it
+            return None
+        return outcome
+
     # -- concluding ---------------------------------------------------------------------------------------------
 
     def _conclude(self, case: Case, ruling: Ruling) -> Outcome:
@@ -367,7 +413,8 @@ class Engine:
     def _told(
         self, case: Case, decision: events.Decision, value: bytes, own: list[events.Effect]
     ) -> Outcome:
-        case.outcome.value, case.outcome.decision = value, decision
+        case.outcome.value, case.outcome.told = value, decision
+        case.outcome.verdict = decision.verdict
         self._enter(case, decision, value, own)
         return case.outcome
 

@@ -88,7 +88,7 @@ def row_values(
 
 
 @lru_cache(maxsize=65_536)
-def _key_part(values: tuple[str | None, ...], paths: tuple[str, ...], pseudonym_key: bytes) -> str:
+def row_part(values: tuple[str | None, ...], paths: tuple[str, ...], pseudonym_key: bytes) -> str:
     """The key part of a row: the same few thousand users and teams ask for it again and again."""
     return state.key_part(row_values(values, paths, pseudonym_key))
 
@@ -154,14 +154,14 @@ def _planned(
         part = found.key_of(budget)
         if part is not None:
             window = state.window(budget.per, zone, now_us)
-            row = state.budget_key(account, _name(budget), budget.id, part, window.name)
+            row = state.budget_key(account, policy_name(budget), budget.id, part, window.name)
             amount = budget.limit_usd_nano(request) or 0
             budgets.append(PlannedBudget(budget, row, part, amount, window.end_us))
     rates: list[PlannedRate] = []
     for rate in limits[1]:
         part = found.key_of(rate)
         if part is not None:
-            row = state.rate_key(account, _name(rate), rate.id, part)
+            row = state.rate_key(account, policy_name(rate), rate.id, part)
             quota = state.Quota(rate.limit(request), rate.period_us, rate.burst(request))
             rates.append(PlannedRate(rate, row, quota))
     return Plan(
@@ -169,7 +169,7 @@ def _planned(
     )
 
 
-def _name(limit: BudgetLimit | RateLimit) -> str:
+def policy_name(limit: BudgetLimit | RateLimit) -> str:
     """
     The policy as row keys name it.
 
@@ -213,7 +213,7 @@ class _Planning:
             if limit.on_missing_key == "deny":
                 self.missing.append(_reason(limit, "deny", "missing_key", _missing(limit, values)))
                 return None
-        return _key_part(tuple(values), limit.paths, self._pseudonym_key)
+        return row_part(tuple(values), limit.paths, self._pseudonym_key)
 
     def _applies(self, limit: BudgetLimit | RateLimit) -> bool:
         """Whether the limit's policy concerns the request; what errs is listed, and denies unless told to skip."""

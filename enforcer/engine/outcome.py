@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from enforcer import events
+
 if TYPE_CHECKING:
-    from enforcer import events
     from enforcer.engine.ahead import Ahead
 
 
@@ -44,6 +45,8 @@ class Entry:
     payload: bytes
     notes: tuple[str, ...] = ()
     effects: tuple[events.Effect, ...] = ()
+    place: bytes = b""
+    """Account, time and source as the chain's records have them, where they are encoded already."""
 
 
 @dataclass(slots=True)
@@ -53,7 +56,8 @@ class Outcome:
 
     Attributes:
         value: The decision to tell, encoded; None where there is nobody to tell.
-        decision: The same as a record; None for a redelivery, whose first verdict is told again.
+        told: The same as a record, where there is one.
+        verdict: Of the decision; "" where none was made: a redelivery's first verdict is told again.
         entries: For the ledger, in order: expiries, the decision, settlements.
         dead_letter: The input, when it could not be taken.
         bypass: What the gateway did without a verdict, when a usage report says so.
@@ -61,8 +65,16 @@ class Outcome:
     """
 
     value: bytes | None = None
-    decision: events.Decision | None = None
+    told: events.Decision | None = None
     entries: list[Entry] = field(default_factory=list)
     dead_letter: events.DeadLetter | None = None
     bypass: str | None = None
     overrun_usd_nano: int = 0
+    verdict: str = ""
+
+    @property
+    def decision(self) -> events.Decision | None:
+        """The decision as a record, read from its bytes if need be; None for a redelivery."""
+        if self.told is None and self.verdict and self.value is not None:
+            self.told = events.decode_decision(self.value)
+        return self.told

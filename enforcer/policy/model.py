@@ -191,6 +191,7 @@ class PolicyCode:
     rules: tuple[RuleCode, ...]
     run: Run
     guard: Guard
+    is_guarded: bool  # Whether there is a `match` or an `unless` at all.
     on_error: Literal["deny", "skip"]
     has_deny: bool
     deny_cost: Cost

@@ -192,6 +192,7 @@ def _compile(lowered: Lowered, digest: str) -> Steps[PolicyCode]:
         rules=rules,
         run=run,
         guard=guard,
+        is_guarded=match is not None or unless is not None,
         on_error=policy.spec.on_error,
         has_deny=bool(denies),
         deny_cost=max((cost(rule.condition) for rule in denies), default=Cost.FIELD),
@@ -310,6 +311,7 @@ class TenantProgram:
         "default_kinds",
         "invalid",
         "known",
+        "made",
         "pii_kinds",
         "policies",
         "policy_digest",
@@ -334,6 +336,7 @@ class TenantProgram:
         scopes = [scope for scope in (global_, own) if scope is not None]
         self.tenant = tenant
         self.invalid = invalid
+        self.made: dict[bytes, Any] = {}
         self.known = own is not None and own.names_tenant
         settings = own.settings if own is not None else None
         self.settings = settings or TenantSettings(tenant)
@@ -363,6 +366,15 @@ class TenantProgram:
         self._recheck_cache: dict[
             tuple[str, ...], tuple[tuple[PolicyCode, frozenset[Match]], ...]
         ] = {}
+
+    @property
+    def shadow_policies(self) -> bool:
+        """Whether policies are tried out on its requests."""
+        return self._shadow_index is not None
+
+    def candidates(self, request: Request) -> tuple[PolicyCode, ...]:
+        """The policies in force that *request* can concern, in canonical order."""
+        return self._index.candidates(request)
 
     @property
     def principals(self) -> tuple[str, ...]:

@@ -107,6 +107,11 @@ class ExpiryQueue:
             else:
                 self._bury(heap)
 
+    def concerns(self, now_us: int, key: str) -> bool:
+        """Whether anything is due, or *key* is held: whether an event of *now_us* that asks for it must look further."""
+        entries = self._all.entries
+        return (bool(entries) and entries[0][0] <= now_us) or key in self._held
+
     def due_for(self, row_keys: Iterable[str], now_us: int) -> list[str]:
         """
         All due calls that hold a part of one of these budget rows, or are themselves named, in

@@ -36,6 +36,7 @@ from enforcer.events import (
     PositionRow,
     RateRow,
     WaitingUsageRow,
+    decode_call_row,
 )
 
 if TYPE_CHECKING:
@@ -66,6 +67,9 @@ class Rows(Protocol):
     def put(self, key: str, row: Row) -> None:
         """Write a row over whatever is there."""
 
+    def put_encoded(self, key: str, value: bytes) -> None:
+        """Write the row of a call, given as its bytes, over whatever is there."""
+
     def delete(self, key: str) -> None:
         """Remove a row; one that is not there is none to remove."""
 
@@ -85,6 +89,10 @@ class MemoryRows:
     def put(self, key: str, row: Row) -> None:
         """Write a row over whatever is there."""
         self.rows[key] = row
+
+    def put_encoded(self, key: str, value: bytes) -> None:
+        """Write the row of a call, given as its bytes."""
+        self.put(key, decode_call_row(value))
 
     def delete(self, key: str) -> None:
         """Remove a row, if it is there."""

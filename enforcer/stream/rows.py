@@ -183,6 +183,14 @@ class RowCache:
             self._money[key] = row
         self._changed[key] = row
 
+    def put_encoded(self, key: str, value: bytes) -> None:
+        """Set the row of a call, given as its bytes: decoded when it is asked for."""
+        self._calls[key] = self._changed[key] = value
+        if self._seen is not None:
+            self._seen.add(key)
+            if self._next is not None:
+                self._next.add(key)
+
     def walk_begins(self) -> None:
         """A walk over the whole table begins: it is to be told of every call by ``walked``."""
         if self._seen is not None:
@@ -224,7 +232,7 @@ class RowCache:
         changes = Changes()
         for key, row in self._changed.items():
             kind = key[0]
-            value = None if row is None else _ENCODE[kind](row)
+            value = row if row is None or type(row) is bytes else _ENCODE[kind](row)
             if value is not None and len(value) > LARGE_ROW_BYTES:
                 self._large.add(key)
             if kind in _CALLS:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from enforcer.broker.ports import Outgoing
-    from enforcer.events import Decision
+    from enforcer.engine import Outcome
     from enforcer.telemetry import Metrics
 
 LIMIT_CODES: Final = frozenset({"budget_exceeded", "rate_limited", "exceeds_burst"})
@@ -25,18 +24,19 @@ class Slice:
     def __init__(self) -> None:
         self.told: list[Outgoing] = []
         self._record_ms: list[int] = []
-        self._verdicts: Counter[str] = Counter()
+        self._verdicts: dict[str, int] = {}
         self._limited = 0
 
-    def add(self, out: Outgoing, record_ms: int, decision: Decision | None) -> None:
-        """One verdict to tell; *decision* is None for one that is told again."""
+    def add(self, out: Outgoing, record_ms: int, outcome: Outcome) -> None:
+        """One verdict to tell; one that is told again counts as no decision."""
         self.told.append(out)
         self._record_ms.append(record_ms)
-        if decision is None:
+        verdict = outcome.verdict
+        if not verdict:
             return
-        self._verdicts[decision.verdict] += 1
-        if decision.verdict == "deny" and any(r.code in LIMIT_CODES for r in decision.reasons):
-            self._limited += 1
+        self._verdicts[verdict] = self._verdicts.get(verdict, 0) + 1
+        if verdict == "deny" and outcome.decision is not None:
+            self._limited += any(r.code in LIMIT_CODES for r in outcome.decision.reasons)
 
     def report(self, metrics: Metrics, ack: Awaitable[int] | None) -> None:
         """Count what was told; its latencies once it is acknowledged."""

@@ -376,7 +376,7 @@ class Tenure:
         if outcome.value is not None and told is None:
             key = record.key if len(record.key or b"") <= KEY_BYTES_MAX else None
             out = (key, outcome.value, to_gateway, None)
-            self._slice.add(out, record.timestamp, outcome.decision)
+            self._slice.add(out, record.timestamp, outcome)
 
     def _outcome(self, place: Place, arrival: Arrival, told: Told | None) -> Outcome:
         services, rows, queue = self._services, self._rows, self._queue
@@ -385,7 +385,7 @@ class Tenure:
             # It raised while it was redone. What was told stands, though its effects cannot be found again.
             self._log.error("record_refused", topic=place[0], offset=place[1])
             entry = Entry("decision", told.decision.account, told.value)
-            return Outcome(told.value, told.decision, [entry])
+            return Outcome(told.value, told.decision, [entry], verdict=told.decision.verdict)
         try:
             if told is not None:
                 return engine.redo(
@@ -425,15 +425,18 @@ class Tenure:
         """Extend the chain and the interval by what one record led to."""
         interval, append = self.interval, self._chain.append
         for entry in outcome.entries:
-            value = append(
-                entry.kind,
-                entry.account,
-                arrival.now_us,
-                arrival.source,
-                entry.payload,
-                entry.notes,
-                entry.effects,
-            )
+            if entry.place:
+                value = self._chain.append_decision(entry.place, entry.payload)
+            else:
+                value = append(
+                    entry.kind,
+                    entry.account,
+                    arrival.now_us,
+                    arrival.source,
+                    entry.payload,
+                    entry.notes,
+                    entry.effects,
+                )
             interval.add_audit((key_of(entry.account), value, trace, None))
         if outcome.dead_letter is not None:
             letter = outcome.dead_letter
