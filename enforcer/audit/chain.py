@@ -144,7 +144,9 @@ def _pieces() -> tuple[bytes, bytes, bytes]:
     """A decision's link before its sequence, before its place, and between payload and digest."""
     source = Source("~sample-1~", *range(1 << 40, (1 << 40) + 5))
     sequence, time_us = 1 << 41, 1 << 42
-    sample = Audit(sequence, _SAMPLE, "decision", "~sample-2~", time_us, source, b"~sample-3~", digest=GENESIS)
+    sample = Audit(
+        sequence, _SAMPLE, "decision", "~sample-2~", time_us, source, b"~sample-3~", digest=GENESIS
+    )
     place = b"".join(
         (
             encode_string("~sample-2~"),

@@ -21,7 +21,7 @@ import orjson
 from enforcer import detect, events, policy, state
 from enforcer.bench import arrival, machine, scale, tenures, workload
 from enforcer.bench.figures import is_noisy, rounded, spread
-from enforcer.engine import Arrival, Engine, EngineConfig
+from enforcer.engine import Arrival, Engine, EngineConfig, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -129,8 +129,9 @@ def _round(
     for (request, fact), matches in zip(pairs, found, strict=True):
         named = {(match.policy, match.rule) for match in matches}
         assert named <= set(interpret(rules, request, fact)), request.id
-    decisions: list[events.Decision] = []
-    times["request"] = _us(_decider(program_of, records, decisions), len(records))
+    outcomes: list[Outcome] = []
+    times["request"] = _us(_decider(program_of, records, outcomes), len(records))
+    decisions = [outcome.decision for outcome in outcomes if outcome.decision is not None]
     times["encode"] = _us(lambda: [events.encode_decision(d) for d in decisions], len(decisions))
     return times
 
@@ -138,10 +139,10 @@ def _round(
 def _decider(
     program_of: Callable[[str], policy.TenantProgram],
     records: Sequence[tuple[Any, ...]],
-    decisions: list[events.Decision] | None = None,
+    outcomes: list[Outcome] | None = None,
 ) -> Callable[[], None]:
     """Decides all *records*, from empty rows."""
-    decided = [] if decisions is None else decisions
+    decided = [] if outcomes is None else outcomes
 
     def decide() -> None:
         engine = Engine(EngineConfig())
@@ -150,9 +151,7 @@ def _decider(
             now_us = _NOW_US + 100 * number
             source = events.Source("bench.requests", 0, number, 0, 0, 0)
             arrival = Arrival(record[0], record[1], source, now_us, now_us)
-            decision = engine.request(program_of, arrival, rows, queue).decision
-            assert decision is not None
-            decided.append(decision)
+            decided.append(engine.request(program_of, arrival, rows, queue))
 
     return decide
 

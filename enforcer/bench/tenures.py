@@ -72,9 +72,7 @@ class _Sink:
     def fast(self) -> _Sink:
         return self
 
-    def send(
-        self, topic: str, partition: int, records: Sequence[Outgoing]
-    ) -> asyncio.Future[int]:
+    def send(self, topic: str, _: int, records: Sequence[Outgoing]) -> asyncio.Future[int]:
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         base = self._ends.get(topic, 0)
         self._ends[topic] = base + len(records)

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Final
 from enforcer import detect, events, state
 from enforcer.detect.models import NO_MODELS
 from enforcer.engine import limits
-from enforcer.engine.ahead import Ahead, Foresight
+from enforcer.engine.ahead import Foresight
+from enforcer.engine.concluding import conclude, enter
 from enforcer.engine.denials import DenialError, deny
 from enforcer.engine.edits import Redaction
 from enforcer.engine.expiries import apply_expiry, expire_due
@@ -27,12 +28,7 @@ from enforcer.engine.outcome import Arrival, Entry, Outcome
 from enforcer.engine.prices import called, day_of, price_of
 from enforcer.engine.recording import (
     Case,
-    call_row,
     dead_letter,
-    decision_of,
-    encoded,
-    exception_uses,
-    own_effects,
     said,
 )
 from enforcer.engine.requirements import absent_of, completed_by
@@ -49,7 +45,6 @@ if TYPE_CHECKING:
 REQUEST_BYTES_MAX: Final = 4 * 1024 * 1024
 USAGE_BYTES_MAX: Final = 16 * 1024
 """64 reports may wait for one request, in one row, which must fit into a record of ``calls``."""
-DECISION_BYTES_MAX: Final = 512 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +65,15 @@ class EngineConfig:
 class Engine:
     """Decides, redoes and settles. Keeps nothing between records but what saves time: no decision depends on it."""
 
-    __slots__ = ("_cache", "_is_ordinary", "_key", "_models", "_redaction_key", "_timed", "foresight")
+    __slots__ = (
+        "_cache",
+        "_is_ordinary",
+        "_key",
+        "_models",
+        "_redaction_key",
+        "_timed",
+        "foresight",
+    )
 
     def __init__(self, config: EngineConfig | None = None) -> None:
         config = config or EngineConfig()
@@ -108,7 +111,9 @@ class Engine:
         except RequestError as error:
             return self._unreadable(program_of, arrival, rows, queue, error)
         program = program_of(request.tenant)
-        facts = None if arrival.ahead is None else arrival.ahead.facts_under(program, arrival.now_us)
+        facts = (
+            None if arrival.ahead is None else arrival.ahead.facts_under(program, arrival.now_us)
+        )
         if self._decides_ordinarily(arrival, request):
             facts = facts or self._facts(program, request, arrival.now_us)
             outcome = self._ordinary(program, arrival, request, content, facts, rows, queue)
@@ -119,7 +124,7 @@ class Engine:
         case = Case(arrival, program, request, account, rows, queue, Outcome())
         if _is_misrouted(arrival, account):
             message = f"this partition does not hold the account `{account}`"
-            return self._conclude(case, deny("misrouted", message))
+            return conclude(case, deny("misrouted", message))
         keys = state.call_keys(account, request.id, request.attempt)
         case.content = content
         asked, failure = self._asked(program, request, arrival.now_us, facts=facts)
@@ -142,11 +147,11 @@ class Engine:
             return case.outcome
         if found.kind == "reused":
             message = "this id was used for a request with other content"
-            return self._conclude(case, deny("request_id_reused", message))
+            return conclude(case, deny("request_id_reused", message))
         case.key = keys[0]
         ruling = self._ruling(case, asked, failure)
         self.foresight.note(program, asked.facts)
-        return self._conclude(case, ruling)
+        return conclude(case, ruling)
 
     def redo(
         self,
@@ -190,7 +195,7 @@ class Engine:
             return outcome
         program = program_of(request.tenant)
         case = Case(arrival, program, request, told.account, rows, queue, outcome, opened, content)
-        self._enter(case, told, value, list(own))
+        enter(case, told, value, list(own))
         return outcome
 
     def _read(self, arrival: Arrival) -> events.Request:
@@ -222,7 +227,7 @@ class Engine:
         request = events.Request(request_id, tenant, attempt=attempt or 1, llm=events.Llm("", ""))
         account = arrival.key.decode("utf-8", "replace") if arrival.key else tenant
         case = Case(arrival, program_of(tenant), request, account, rows, queue, outcome)
-        return self._conclude(case, deny(code, said(error)))
+        return conclude(case, deny(code, said(error)))
 
     def refuse(
         self,
@@ -378,71 +383,6 @@ class Engine:
         except Exception:  # noqa: BLE001 — nothing was written: the general path meets it again, and tells it
             return None
         return outcome
-
-    # -- concluding ---------------------------------------------------------------------------------------------
-
-    def _conclude(self, case: Case, ruling: Ruling) -> Outcome:
-        """Make the decision of a ruling, apply its effects, and add its ledger entries."""
-        own = own_effects(case, ruling)
-        decision = decision_of(case, ruling, own)
-        value = encoded(case.arrival, decision)
-        if len(value) > DECISION_BYTES_MAX and decision.shadow:
-            decision.shadow = []  # What is only tried out makes no verdict another.
-            value = encoded(case.arrival, decision)
-        if len(value) > DECISION_BYTES_MAX:
-            return self._conclude_too_large(case, len(value))
-        return self._told(case, decision, value, own)
-
-    def _conclude_too_large(self, case: Case, found: int) -> Outcome:
-        """Deny instead, naming less: first without what the ruling said, then without the rows and the person."""
-        message = f"its decision has {found} bytes, at most {DECISION_BYTES_MAX} are told"
-        ruling = deny("too_large", message)
-        own = own_effects(case, ruling)
-        decision = decision_of(case, ruling, own)
-        value = encoded(case.arrival, decision)
-        if len(value) > DECISION_BYTES_MAX:
-            own = own[-1:]
-            decision.subject, decision.effects = None, [*case.expired, *own]
-            value = encoded(case.arrival, decision)
-        if len(value) > DECISION_BYTES_MAX:
-            # Its very names are too long for any answer.
-            case.outcome.dead_letter = dead_letter(case.arrival, "too_large", message)
-            return case.outcome
-        return self._told(case, decision, value, own)
-
-    def _told(
-        self, case: Case, decision: events.Decision, value: bytes, own: list[events.Effect]
-    ) -> Outcome:
-        case.outcome.value, case.outcome.told = value, decision
-        case.outcome.verdict = decision.verdict
-        self._enter(case, decision, value, own)
-        return case.outcome
-
-    def _enter(
-        self, case: Case, decision: events.Decision, value: bytes, own: list[events.Effect]
-    ) -> None:
-        """Apply a decision's own effects, enter it in the ledger, and settle usage that waited for it."""
-        case.outcome.entries.append(Entry("decision", case.account, value))
-        case.outcome.entries.extend(exception_uses(case.account, decision))
-        if not case.key:
-            return
-        row = call_row(case, decision, value)
-        state.apply_all(case.rows, own, call=row, queue=case.queue)
-        if state.waiting_key_of(case.key) not in case.queue:
-            return  # Nearly always: no usage came before its request.
-        joined = state.join(
-            case.rows,
-            call_key=case.key,
-            now_us=decision.time_us,
-            reservation_ttl_us=case.program.settings.reservation_ttl_us,
-            price_of=price_of(case.program),
-            queue=case.queue,
-        )
-        for report, settlement in joined:
-            case.outcome.overrun_usd_nano += settlement.overrun_usd_nano
-            case.outcome.entries.append(
-                Entry("settlement", case.account, report, settlement.notes, settlement.effects)
-            )
 
     # -- usage ------------------------------------------------------------------------------------------------
 

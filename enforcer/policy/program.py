@@ -8,7 +8,7 @@ and its own, which is cheap: verdicts join, so functions of both are called in o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from enforcer.detect import pii
 from enforcer.policy import documents as models
@@ -30,10 +30,10 @@ from enforcer.policy.model import (
     LimitsView,
     Match,
     PolicyCode,
-    RuleErrorInfo,
 )
 from enforcer.policy.rechecking import concerned, touched
 from enforcer.policy.requirements import both, either, requirements_of
+from enforcer.policy.running import run_all
 from enforcer.policy.settings import TenantSettings
 from enforcer.policy.steps import finish
 from enforcer.policy.stops import CODE as STOPPED
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from enforcer.policy.loader import Document
     from enforcer.policy.paths import Path
     from enforcer.policy.steps import Steps
-
-_Arguments: TypeAlias = "tuple[Request, FactsView, int | None, LimitsView | None]"
 
 # Of each program, so that hostile requests cannot make it grow.
 _CACHE_ENTRIES_MAX = 4_096
@@ -368,6 +366,11 @@ class TenantProgram:
         ] = {}
 
     @property
+    def is_watched(self) -> bool:
+        """Whether each evaluation is kept for somebody: then none may pass by ``evaluate``."""
+        return False
+
+    @property
     def shadow_policies(self) -> bool:
         """Whether policies are tried out on its requests."""
         return self._shadow_index is not None
@@ -401,10 +404,10 @@ class TenantProgram:
         arguments = (request, facts, now_us, limits)
         hits: list[Match] = []
         errors: list[RuleErrorInfo] = []
-        _run(self._index.candidates(request), arguments, hits, errors)
+        run_all(self._index.candidates(request), arguments, hits, errors)
         if self._shadow_index is not None:
             shadow: list[Match] = []
-            _run(self._shadow_index.candidates(request), arguments, shadow, errors)
+            run_all(self._shadow_index.candidates(request), arguments, shadow, errors)
             return self._found(hits, errors, shadow)
         return self._found(hits, errors, ()) if hits or errors else NOTHING
 
@@ -474,37 +477,3 @@ def _ordered(limits: list[Any]) -> tuple[Any, ...]:
     return tuple(
         sorted(limits, key=lambda each: (-each.priority, each.policy, each.id, each.code.scope))
     )
-
-
-def _run(
-    candidates: tuple[PolicyCode, ...],
-    arguments: _Arguments,
-    hits: list[Match],
-    errors: list[RuleErrorInfo],
-) -> None:
-    """Call policies in canonical order; once a deny matched, only those that can deny."""
-    request, facts, now_us, limits = arguments
-    for at, policy in enumerate(candidates):
-        if policy.run(request, facts, now_us, limits, False, hits, errors):
-            rest = [each for each in candidates[at + 1 :] if each.has_deny]
-            if rest:
-                _run_denies(rest, arguments, hits, errors)
-            return
-
-
-def _run_denies(
-    rest: list[PolicyCode],
-    arguments: _Arguments,
-    hits: list[Match],
-    errors: list[RuleErrorInfo],
-) -> None:
-    """The deny rules of *rest*, cheap policies first; what they find, in canonical order."""
-    request, facts, now_us, limits = arguments
-    found: list[list[Match]] = [[] for _ in rest]
-    erred: list[list[RuleErrorInfo]] = [[] for _ in rest]
-    for at in sorted(range(len(rest)), key=lambda each: rest[each].deny_cost):
-        rest[at].run(request, facts, now_us, limits, True, found[at], erred[at])
-    for each in found:
-        hits.extend(each)
-    for errs in erred:
-        errors.extend(errs)

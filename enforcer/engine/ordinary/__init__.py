@@ -54,7 +54,7 @@ from enforcer.events.binary import (
 from enforcer.policy import key_values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from types import CodeType
 
     from enforcer import detect
@@ -120,6 +120,7 @@ def compile_ordinary(program: TenantProgram, key: bytes) -> Ordinary | None:
     is_odd = (
         program.invalid
         or not program.known
+        or program.is_watched
         or settings.defaults
         or program.shadow_policies
         or program.shadow_budgets
@@ -169,13 +170,13 @@ def _globals(program: TenantProgram, key: bytes) -> dict[str, Any]:
         return found
 
     def new_telling(
-        known: dict[tuple[Match, ...], Telling], account: str, hits: Sequence[Match]
+        known: dict[tuple[Match, ...], Telling | None], account: str, hits: Sequence[Match]
     ) -> Telling | None:
         found = telling(program, account, hits)
         if found is not None and hits:
             if len(known) >= KEPT_MAX:
                 known.clear()
-                known[()] = telling(program, account, ())
+                known.update(_unmatched(program, account))
             known[tuple(hits)] = found
         return found
 
@@ -199,11 +200,16 @@ def _account(program: TenantProgram, team_id: str | None, key: bytes) -> tuple[A
     """What the function unpacks: name, record key, encoded name, keys of calls, decisions, and each limit's rows."""
     settings = program.settings
     name = events.account_of(program.tenant, team_id, settings.account_by)
-    tellings = {(): telling(program, name, ())}
+    tellings = _unmatched(program, name)
     budgets = [BudgetRows(limit, name, settings.time_zone, key) for limit in program.budgets]
     rates = [RateRows(limit, name, key) for limit in program.rate_limits]
     encoded = encode_string(name)
     return (name, name.encode(), encoded, call_prefix(name), tellings, *budgets, *rates)
+
+
+def _unmatched(program: TenantProgram, account: str) -> dict[tuple[Match, ...], Telling | None]:
+    """The decision in which no rule matched, ordinary or not."""
+    return {(): telling(program, account, ())}
 
 
 def _new_model(

@@ -317,8 +317,9 @@ TELLING = [
     "    LONGS[request_length],",
     "    request_bytes,",
     "    telling.before_facts,",
-    "    b'\\x00' if found_tokens is None else OPTIONAL_LONGS[found_tokens] if 0 <= found_tokens < SHORT"
-    " else b'\\x02' + encode_long(found_tokens),",
+    "    b'\\x00' if found_tokens is None",
+    "    else OPTIONAL_LONGS[found_tokens] if 0 <= found_tokens < SHORT",
+    "    else b'\\x02' + encode_long(found_tokens),",
     f"    b'\\x02', {number('told_cost')},",
     "    encode_map(pii, encode_long) if pii else b'\\x00',",
     "    encode_map(secrets, encode_long) if secrets else b'\\x00',",
@@ -352,8 +353,8 @@ PUTTING = [
     "rows.put_encoded(call_key, row)",
     "if count:",
     "    queue.add(expires_us, call_key, budget_rows)",
-    "return Outcome(value, None, [Entry('decision', account_name, value, (), (), account_text + time + place)],"
-    " verdict=telling.verdict)",
+    "entry = Entry('decision', account_name, value, (), (), account_text + time + place)",
+    "return Outcome(value, None, [entry], None, None, 0, telling.verdict)",
 ]
 
 

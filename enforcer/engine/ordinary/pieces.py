@@ -70,7 +70,9 @@ class Telling(NamedTuple):
     before_source: bytes
 
 
-_NO_PLACE: Final = events.Source(_text(5), _number(6), _number(7), _number(8), _number(9), _number(10))
+_NO_PLACE: Final = events.Source(
+    _text(5), _number(6), _number(7), _number(8), _number(9), _number(10)
+)
 PLACE_SAMPLE: Final = _string(5) + b"".join(_long(at) for at in range(6, 11))
 """The encoding of a Source: topic, partition, three offsets, lateness."""
 
@@ -81,36 +83,7 @@ def telling(program: TenantProgram, account: str, hits: Sequence[Match]) -> Tell
         return None
     if not hits and program.settings.default_verdict == "deny":
         return None
-    warnings = [_reason(hit) for hit in hits if hit.verdict == "warn"]
-    reasons = warnings or [_reason(hit) for hit in hits]
-    subject = events.Subject(_text(12), b"~sample-13~")
-    effect = events.Effect("drop", _text(14))
-    view = events.BudgetView("", "", _text(15), 0, 0, 0)
-    reservation = events.Reservation(_number(16), _number(17))
-    verdict = "warn" if warnings else "allow"
-    sample = events.Decision(
-        id=_ID,
-        request_id=_text(1),
-        attempt=1,
-        tenant=program.tenant,
-        account=account,
-        verdict=verdict,
-        http_status=200,
-        reasons=reasons[:REASONS_MAX],
-        reasons_count=len(reasons),
-        warnings=warnings,
-        facts=events.Facts(_number(2), _number(3), {_text(4): 1}, {_text(18): 1}, 0.7182818),
-        budgets=[view],
-        reservation=reservation,
-        policy_digest=program.policy_digest,
-        policy_sets=program.policy_sets,
-        data_digest=detect.DATA_DIGEST,
-        engine=__version__,
-        source=_NO_PLACE,
-        time_us=_number(11),
-        subject=subject,
-        effects=[effect],
-    )
+    sample = _sample(program, account, hits)
     found = cut(
         events.encode_decision(sample),
         _ID.encode(),
@@ -119,17 +92,54 @@ def telling(program: TenantProgram, account: str, hits: Sequence[Match]) -> Tell
         _SOME + _long(3),
         _SOME + _string(4) + _SOME + _END,
         _SOME + _string(18) + _SOME + _END,
-        _SOME + encode_double(0.7182818),
-        _SOME + write_budget_view(view) + _END,
-        _SOME + write_reservation(reservation),
+        _SOME + encode_double(_INJECTION),
+        _SOME + write_budget_view(_VIEW) + _END,
+        _SOME + write_reservation(_RESERVATION),
         PLACE_SAMPLE,
         _long(11),
-        _SOME + write_subject(subject),
-        _SOME + write_effect(effect) + _END,
+        _SOME + write_subject(_SUBJECT),
+        _SOME + write_effect(_EFFECT) + _END,
     )
     if any((*found[3:9], *found[10:])):
         raise ValueError("a decision's facts, or its end, are not where they were")
-    return Telling(verdict, *found[:3], found[9])
+    before_id, before_request, before_facts = found[:3]
+    return Telling(sample.verdict, before_id, before_request, before_facts, found[9])
+
+
+_INJECTION: Final = 0.7182818
+_SUBJECT: Final = events.Subject(_text(12), b"~sample-13~")
+_EFFECT: Final = events.Effect("drop", _text(14))
+_VIEW: Final = events.BudgetView("", "", _text(15), 0, 0, 0)
+_RESERVATION: Final = events.Reservation(_number(16), _number(17))
+
+
+def _sample(program: TenantProgram, account: str, hits: Sequence[Match]) -> events.Decision:
+    """The decision of the general path, with samples where events differ."""
+    warnings = [_reason(hit) for hit in hits if hit.verdict == "warn"]
+    reasons = warnings or [_reason(hit) for hit in hits]
+    return events.Decision(
+        id=_ID,
+        request_id=_text(1),
+        attempt=1,
+        tenant=program.tenant,
+        account=account,
+        verdict="warn" if warnings else "allow",
+        http_status=200,
+        reasons=reasons[:REASONS_MAX],
+        reasons_count=len(reasons),
+        warnings=warnings,
+        facts=events.Facts(_number(2), _number(3), {_text(4): 1}, {_text(18): 1}, _INJECTION),
+        budgets=[_VIEW],
+        reservation=_RESERVATION,
+        policy_digest=program.policy_digest,
+        policy_sets=program.policy_sets,
+        data_digest=detect.DATA_DIGEST,
+        engine=__version__,
+        source=_NO_PLACE,
+        time_us=_number(11),
+        subject=_SUBJECT,
+        effects=[_EFFECT],
+    )
 
 
 def _reason(hit: Match) -> events.Reason:

@@ -45,7 +45,18 @@ class RateCell(NamedTuple):
 class BudgetRows:
     """The rows of a budget in the window that is open."""
 
-    __slots__ = ("_account", "_key", "_limit", "_name", "_zone", "cells", "end_us", "start_us", "until", "until_us")
+    __slots__ = (
+        "_account",
+        "_key",
+        "_limit",
+        "_name",
+        "_zone",
+        "cells",
+        "end_us",
+        "start_us",
+        "until",
+        "until_us",
+    )
 
     def __init__(self, limit: BudgetLimit, account: str, zone: str, key: bytes) -> None:
         self._limit = limit
@@ -53,7 +64,7 @@ class BudgetRows:
         self._zone = zone
         self._key = key
         self._name = ""
-        self.cells: dict[str | None | Values, BudgetCell] = {}
+        self.cells: dict[str | Values | None, BudgetCell] = {}
         self.start_us = 0
         self.end_us = 0
         """Both of the window; an event outside of it turns to its own."""
@@ -71,15 +82,13 @@ class BudgetRows:
         self.end_us = window.end_us or _FOREVER_US
         self.until = encode_long(window.end_us)
 
-    def cell(self, asked: str | None | Values) -> BudgetCell:
+    def cell(self, asked: str | Values | None) -> BudgetCell:
         """The row for the values of the key, one alone or several."""
         if len(self.cells) >= KEYS_MAX:
             self.cells.clear()
         limit = self._limit
         part = limits.row_part(_values(asked, limit.paths), limit.paths, self._key)
-        row = state.budget_key(
-            self._account, limits.policy_name(limit), limit.id, part, self._name
-        )
+        row = state.budget_key(self._account, limits.policy_name(limit), limit.id, part, self._name)
         encoded = encode_string(row)
         view = encode_string(limit.policy) + encode_string(limit.id) + encode_string(part)
         found = self.cells[asked] = BudgetCell(
@@ -97,9 +106,9 @@ class RateRows:
         self._limit = limit
         self._account = account
         self._key = key
-        self.cells: dict[str | None | Values, RateCell] = {}
+        self.cells: dict[str | Values | None, RateCell] = {}
 
-    def cell(self, asked: str | None | Values) -> RateCell:
+    def cell(self, asked: str | Values | None) -> RateCell:
         """The row for the values of the key, one alone or several."""
         if len(self.cells) >= KEYS_MAX:
             self.cells.clear()
@@ -111,7 +120,7 @@ class RateRows:
         return found
 
 
-def _values(asked: str | None | Values, paths: tuple[str, ...]) -> Values:
+def _values(asked: str | Values | None, paths: tuple[str, ...]) -> Values:
     if not paths:
         return ()
     return asked if isinstance(asked, tuple) else (asked,)

@@ -44,6 +44,11 @@ class TracedProgram(TenantProgram):
         self.forget()
 
     @property
+    def is_watched(self) -> bool:
+        """A trace is of what ``evaluate`` was asked."""
+        return True
+
+    @property
     def indexed(self) -> frozenset[tuple[str, str]]:
         """Scope and id of the policies that the index let through for the last request."""
         if self.asked is None:

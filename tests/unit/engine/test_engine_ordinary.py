@@ -4,7 +4,18 @@ import json
 from functools import lru_cache
 
 import pytest
-from engine_desk import MINUTE_US, NOW_US, SECOND_US, Desk, asked, program, rule, rules, spec, tenant
+from engine_desk import (
+    MINUTE_US,
+    NOW_US,
+    SECOND_US,
+    Desk,
+    asked,
+    program,
+    rule,
+    rules,
+    spec,
+    tenant,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

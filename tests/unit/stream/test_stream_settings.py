@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from stream_desk import Cluster, config, settled
 
 from enforcer import events
+from enforcer.engine import Outcome
 from enforcer.errors import ConfigError, ConflictError, UnavailableError
 from enforcer.stream import services, tables
 from enforcer.stream.config import WorkerConfig
@@ -247,6 +248,11 @@ def decision(verdict, *codes):
     )  # fmt: skip
 
 
+def outcome_of(told):
+    """What the engine says with a decision; with None, that a verdict is told again."""
+    return Outcome(b"v", told, verdict="" if told is None else told.verdict)
+
+
 async def test_a_slice_counts_verdicts_and_denials_of_limits():
     """Verdicts by kind; denials for a limit once each; one told again is told and not counted."""
     part, metrics = Slice(), Metrics()
@@ -254,7 +260,7 @@ async def test_a_slice_counts_verdicts_and_denials_of_limits():
         decision("allow"), decision("deny", "budget_exceeded", "rate_limited"),
         decision("deny", "pii"), None,
     ):  # fmt: skip
-        part.add((None, b"v", (), None), 0, each)
+        part.add((None, b"v", (), None), 0, outcome_of(each))
     part.report(metrics, None)
     text = metrics.exposition().decode()
     assert len(part.told) == 4
@@ -270,8 +276,8 @@ async def test_a_slice_counts_verdicts_and_denials_of_limits():
 async def test_latencies_count_when_acknowledged(outcome, counted):
     """A verdict is as late as its acknowledgement; one that failed has no latency."""
     part, metrics = Slice(), Metrics()
-    part.add((None, b"v", (), None), 0, decision("allow"))
-    part.add((None, b"v", (), None), 0, None)
+    part.add((None, b"v", (), None), 0, outcome_of(decision("allow")))
+    part.add((None, b"v", (), None), 0, outcome_of(None))
     ack = asyncio.get_running_loop().create_future() if outcome == "cancelled" else settled(outcome)
     part.report(metrics, ack)
     if outcome == "cancelled":
