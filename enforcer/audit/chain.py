@@ -142,7 +142,8 @@ class Chain:
 
 def _pieces() -> tuple[bytes, bytes, bytes]:
     """A decision's link before its sequence, before its place, and between payload and digest."""
-    source = Source("~sample-1~", *range(1 << 40, (1 << 40) + 5))
+    numbers = range(1 << 40, (1 << 40) + 6)
+    source = Source("~sample-1~", *numbers)
     sequence, time_us = 1 << 41, 1 << 42
     sample = Audit(
         sequence, _SAMPLE, "decision", "~sample-2~", time_us, source, b"~sample-3~", digest=GENESIS
@@ -152,7 +153,7 @@ def _pieces() -> tuple[bytes, bytes, bytes]:
             encode_string("~sample-2~"),
             encode_long(time_us),
             encode_string("~sample-1~"),
-            *map(encode_long, range(1 << 40, (1 << 40) + 5)),
+            *map(encode_long, numbers),
         )
     )
     holes = (encode_long(sequence), _SAMPLE, place, encode_bytes(b"~sample-3~"))

@@ -30,6 +30,7 @@ from enforcer.policy.model import (
     LimitsView,
     Match,
     PolicyCode,
+    RuleErrorInfo,
 )
 from enforcer.policy.rechecking import concerned, touched
 from enforcer.policy.requirements import both, either, requirements_of

@@ -20,7 +20,6 @@ from enforcer import events, state
 from enforcer.audit.chain import Chain
 from enforcer.engine import Arrival, Entry, Outcome
 from enforcer.errors import EnforcerError, RequestError
-from enforcer.stream.carried import KEY_BYTES_MAX, account_key, carried_headers
 from enforcer.stream.commit import CommitTarget
 from enforcer.stream.inputs import REQUESTS, USAGE, Inputs
 from enforcer.stream.interval import Cut, Interval

@@ -70,11 +70,9 @@ class Telling(NamedTuple):
     before_source: bytes
 
 
-_NO_PLACE: Final = events.Source(
-    _text(5), _number(6), _number(7), _number(8), _number(9), _number(10)
-)
-PLACE_SAMPLE: Final = _string(5) + b"".join(_long(at) for at in range(6, 11))
-"""The encoding of a Source: topic, partition, three offsets, lateness."""
+_NO_PLACE: Final = events.Source(_text(5), *(_number(at) for at in range(20, 26)))
+PLACE_SAMPLE: Final = _string(5) + b"".join(_long(at) for at in range(20, 26))
+"""The encoding of a Source: topic, partition, offset, positions in usage, policies, lateness, position in leases."""
 
 
 def telling(program: TenantProgram, account: str, hits: Sequence[Match]) -> Telling | None:

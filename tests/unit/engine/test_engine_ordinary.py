@@ -148,7 +148,9 @@ class Side:
         """Take one record; all it leads to, as bytes."""
         desk = self.desk
         desk.offset += 1
-        source = events.Source("requests", 3, desk.offset * 3_000, 2, 7, 1 if is_stale else 9)
+        source = events.Source(
+            "requests", 3, desk.offset * 3_000, 2, 7, 1 if is_stale else 9, desk.offset % 3
+        )
         arrival = Arrival(None, value, source, at_us, at_us, 0, is_stale)
         is_usage = value[:10] == events.encode_usage(events.Usage("r", "t"))[:10]
         take = desk.engine.usage if is_usage else desk.engine.request
