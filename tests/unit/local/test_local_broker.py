@@ -42,6 +42,7 @@ def plan(jvm: StandIn, directory: Path, **changes) -> Launch:
         "training_file": None,
         "fixed_port": None,
         "preferred": (),
+        "extras": properties.Extras(),
     }
     return Launch(**(fields | changes))
 
