@@ -5,6 +5,7 @@ from enforcer.broker.kafka import KafkaBroker
 from enforcer.broker.ports import (
     LOG_APPEND_TIME,
     Assigned,
+    Assignment,
     Broker,
     LedgerProducer,
     Membership,
@@ -20,6 +21,7 @@ from enforcer.broker.ports import (
 __all__ = [
     "LOG_APPEND_TIME",
     "Assigned",
+    "Assignment",
     "Broker",
     "BrokerConfig",
     "KafkaBroker",

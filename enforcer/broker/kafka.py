@@ -14,6 +14,7 @@ from enforcer.broker import tls
 from enforcer.broker.admin import Admin, topic_missing
 from enforcer.broker.client import quiet_client_logs, translated
 from enforcer.broker.membership import KafkaMembership
+from enforcer.broker.ports import nothing_warm
 from enforcer.broker.producer import KafkaLedger, KafkaProducer
 from enforcer.broker.reader import KafkaReader
 from enforcer.errors import AuthError, EnforcerError, UnavailableError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from enforcer.broker.acls import Acl
     from enforcer.broker.config import BrokerConfig
-    from enforcer.broker.ports import Assigned, NewTopicSpec, Partition, TopicInfo
+    from enforcer.broker.ports import Assigned, NewTopicSpec, Partition, TopicInfo, Warm
 
 _END_TXN = 26
 _END_TXN_VERSION_OF_KAFKA_4_0 = 5
@@ -128,11 +129,24 @@ class KafkaBroker:
         return KafkaLedger(transactional_id, self.config)
 
     def open_membership(
-        self, group: str, topic: str, *, instance_id: str, assigned: Assigned
+        self,
+        group: str,
+        topic: str,
+        *,
+        instance_id: str,
+        assigned: Assigned,
+        warm: Warm = nothing_warm,
+        standbys: int = 0,
     ) -> KafkaMembership:
         """See ``ports.Broker``."""
         return KafkaMembership(
-            self.config, group, topic, instance_id=instance_id, assigned=assigned
+            self.config,
+            group,
+            topic,
+            instance_id=instance_id,
+            assigned=assigned,
+            warm=warm,
+            standbys=standbys,
         )
 
     @property

@@ -14,32 +14,45 @@ from aiokafka.coordinator.protocol import (
 )
 from aiokafka.protocol.group import LeaveGroupRequest
 
-from enforcer.broker.assignor import Claim, balance
+from enforcer.broker.assignor import Claim, Share, share_out
 from enforcer.broker.client import FencedInstanceIdError, dispose_consumer, within
+from enforcer.broker.ports import Assignment
 from enforcer.errors import AgentFencedError, EnforcerError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from enforcer.broker.config import BrokerConfig
-    from enforcer.broker.ports import Assigned
+    from enforcer.broker.ports import Assigned, Warm
 
 _TICK_MS = 250
 """How often the seat looks at the clock; far below any session timeout."""
 
 
 class _Assignor:
-    """``balance`` as aiokafka calls an assignor: it uses attributes only, so an instance with a state will do."""
+    """``share_out`` as aiokafka calls an assignor: it uses attributes only, so an instance with a state will do."""
 
     name = "enforcer-sticky"
 
-    def __init__(self, topic: str, instance_id: str) -> None:
+    def __init__(self, topic: str, instance_id: str, *, warm: Warm, standbys: int) -> None:
         self._topic = topic
-        self._claim = Claim(name=instance_id)
+        self._instance_id = instance_id
+        self._warm = warm
+        self._standbys = standbys
+        self.share = Share()
+        """What the leader gave us is what we claim next time."""
+        self.leaves = False
 
     def metadata(self, topics: Iterable[str]) -> Any:
-        """What this member tells the leader: what it owns."""
-        return ConsumerProtocolMemberMetadata(0, sorted(topics), self._claim.encode())
+        """What this member tells the leader, asked at each join: what it owns, and what it is warm for."""
+        claim = Claim(
+            self._instance_id,
+            self.share.round_number,
+            self.share.owned,
+            tuple(sorted(self._warm())),
+            self.leaves,
+        )
+        return ConsumerProtocolMemberMetadata(0, sorted(topics), claim.encode())
 
     def assign(self, cluster: Any, members: Mapping[str, Any]) -> dict[str, Any]:
         """The leader's decision for all."""
@@ -47,19 +60,17 @@ class _Assignor:
         if not numbers:
             raise NotFoundError(f"no topic {self._topic}", help="Run `enforcer topics apply`.")
         claims = {member: Claim.decode(told.user_data) for member, told in members.items()}
-        round_number = 1 + max(claim.round_number for claim in claims.values())
+        shares = share_out(len(numbers), claims, standbys=self._standbys)
         return {
             member: ConsumerProtocolMemberAssignment(
-                0,
-                [(self._topic, list(given))],
-                Claim(claims[member].name, round_number, given).encode(),
+                0, [(self._topic, list(share.owned))], share.encode()
             )
-            for member, given in balance(len(numbers), claims).items()
+            for member, share in shares.items()
         }
 
     def on_assignment(self, assignment: Any) -> None:
-        """What the leader gave us is what we claim next time."""
-        self._claim = Claim.decode(assignment.user_data)
+        """Keep what the leader gave us."""
+        self.share = Share.decode(assignment.user_data)
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is untyped
@@ -78,11 +89,20 @@ class KafkaMembership:
     """``ports.Membership`` over an aiokafka consumer that fetches nothing."""
 
     def __init__(
-        self, config: BrokerConfig, group: str, topic: str, *, instance_id: str, assigned: Assigned
+        self,
+        config: BrokerConfig,
+        group: str,
+        topic: str,
+        *,
+        instance_id: str,
+        assigned: Assigned,
+        warm: Warm,
+        standbys: int,
     ) -> None:
         self._config = config
         self._group, self._topic, self._instance_id = group, topic, instance_id
         self._assigned = assigned
+        self._assignor = _Assignor(topic, instance_id, warm=warm, standbys=standbys)
         self._consumer: Any = None
         self._partitions: frozenset[int] = frozenset()
         self._failure: BaseException | None = None
@@ -105,7 +125,7 @@ class KafkaMembership:
             # Partitions are paused as soon as they are given; what a first fetch brings before is thrown away.
             fetch_max_bytes=1,
             max_partition_fetch_bytes=1,
-            partition_assignment_strategy=(_Assignor(self._topic, self._instance_id),),
+            partition_assignment_strategy=(self._assignor,),
             session_timeout_ms=config.session_timeout_ms,
             rebalance_timeout_ms=config.session_timeout_ms,
             heartbeat_interval_ms=config.heartbeat_interval_ms,
@@ -153,6 +173,15 @@ class KafkaMembership:
             )
             raise self._failure
 
+    def rejoin(self, *, leaving: bool = False) -> None:
+        """See ``ports.Membership``."""
+        coordinator = getattr(self._consumer, "_coordinator", None)
+        if coordinator is None or self._failure is not None or self._stopping:
+            return
+        # A join whose metadata are others than before makes the coordinator begin a rebalance.
+        self._assignor.leaves = leaving
+        coordinator.request_rejoin()
+
     async def leave(self) -> None:
         """See ``ports.Membership``."""
         self._stopping = True
@@ -187,7 +216,15 @@ class KafkaMembership:
         try:
             self._consumer.pause(*assigned)
             self._partitions = frozenset(tp.partition for tp in assigned)
-            self._assigned(self._partitions)
+            share = self._assignor.share
+            self._assigned(
+                Assignment(
+                    self._partitions,
+                    frozenset(share.standby),
+                    frozenset(share.pending),
+                    is_last=share.is_last,
+                )
+            )
         except Exception as error:  # noqa: BLE001 — raised again by run()
             self._failure = self._failure or error
 

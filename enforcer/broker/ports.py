@@ -10,7 +10,7 @@ refuses for another reason, ``ConfigError`` for wrong settings, ``NotFoundError`
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -213,6 +213,20 @@ class LedgerProducer(Protocol):
         """Close both lanes. Bounded in time, never raises, leaves an open transaction to its timeout or successor."""
 
 
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a finished rebalance gave a member."""
+
+    partitions: frozenset[int] = frozenset()
+    """Its own."""
+    standbys: frozenset[int] = frozenset()
+    """It is to keep warm tables of these."""
+    pending: frozenset[int] = frozenset()
+    """Those of *standbys* that will be its own once it is warm for them and has joined again."""
+    is_last: bool = True
+    """There is nobody to hand anything over to."""
+
+
 class Membership(Protocol):
     """
     A seat in the group, apart from the data: it says which partition numbers are ours, and nothing else.
@@ -243,6 +257,14 @@ class Membership(Protocol):
         Cheap; call it before anything is sent, for after a long stop the loop may run the sender first.
         """
 
+    def rejoin(self, *, leaving: bool = False) -> None:
+        """
+        Begin a rebalance: tell the group for what this member is warm by now.
+
+        Args:
+            leaving: It wants nothing any more, and goes on with what it has until the assignment gives that away.
+        """
+
     async def leave(self) -> None:
         """Give the seat back at once (LeaveGroup, static members too): the others need not wait for the session to end."""
 
@@ -250,8 +272,16 @@ class Membership(Protocol):
         """Stop without a word: with the same identity a restart within the session timeout moves nothing."""
 
 
-Assigned = Callable[[frozenset[int]], None]
+Assigned = Callable[[Assignment], None]
 """Told every finished assignment, in the event loop; must not block."""
+
+
+Warm = Callable[[], Collection[int]]
+
+
+def nothing_warm() -> Collection[int]:
+    """Of a member that keeps no copies."""
+    return ()
 
 
 class Broker(Protocol):
@@ -300,6 +330,21 @@ class Broker(Protocol):
         """A ledger producer; its ``start`` fences, this does not."""
 
     def open_membership(
-        self, group: str, topic: str, *, instance_id: str, assigned: Assigned
+        self,
+        group: str,
+        topic: str,
+        *,
+        instance_id: str,
+        assigned: Assigned,
+        warm: Warm = nothing_warm,
+        standbys: int = 0,
     ) -> Membership:
-        """A seat in *group* over the partition numbers of *topic*; its ``start`` joins, this does not."""
+        """
+        A seat in *group* over the partition numbers of *topic*; its ``start`` joins, this does not.
+
+        Args:
+            instance_id: The member's name, whichever process has it.
+            assigned: Told every finished assignment.
+            warm: Asked at each rebalance for which partitions this member stands by with warm tables.
+            standbys: Members that are to stand by for each partition, if this one has the say.
+        """

@@ -37,6 +37,10 @@ class WorkerConfig(BaseModel):
     """Of all partitions of this process together."""
     future_timestamp_ms_max: Annotated[int, Field(ge=0)] = 60_000
     drain_timeout_ms: Annotated[int, Field(ge=100)] = 10_000
+    handover_timeout_ms: Annotated[int, Field(ge=0)] = 5_000
+    """A planned stop waits so long for others to take over before it drains and leaves all the same."""
+    standbys: Annotated[int, Field(ge=0, le=8)] = 1
+    """Workers that keep a warm copy of each partition's tables, where there are so many."""
     step_timeout_ms: Annotated[int, Field(ge=1_000)] = 30_000
     ack_timeout_ms: Annotated[int, Field(ge=1_000)] = 30_000
     policy_stale_ms_max: Annotated[int, Field(ge=2_000)] = 30_000

@@ -77,6 +77,11 @@ def why_cold(
     return None
 
 
+def starts_of(stored: Meta | None, bounds: Mapping[str, tuple[int, int]]) -> dict[str, int]:
+    """Where reading begins, by changelog: where a warm table ends, else at the log start."""
+    return {n: stored.positions.get(n, 0) if stored else bounds[n][0] for n in CHANGELOGS}
+
+
 @dataclass(frozen=True, slots=True)
 class Restored:
     """A table that is whole. *rows* were read: of a warm table only the missing tail."""
@@ -148,7 +153,7 @@ async def _restore(
             _log.warning("table_wiped", partition=partitions["state"][1], reason=cold)
         table.wipe()
         stored = None
-    starts = {n: stored.positions.get(n, 0) if stored else bounds[n][0] for n in CHANGELOGS}
+    starts = starts_of(stored, bounds)
     reader.assign(list(partitions.values()))
     for name, tp in partitions.items():
         reader.seek(*tp, starts[name])

@@ -13,7 +13,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from enforcer import events, state
-from enforcer.stream.rows import changelog_of, decode_row
+from enforcer.stream.rows import POSITION_KEY, changelog_of, decode_row
 
 if TYPE_CHECKING:
     from enforcer.state import ExpiryQueue
@@ -82,6 +82,44 @@ class Sweep:
 def _is_young(key: str, value: bytes, now_us: int) -> bool:
     """Whether a row of a call has not reached its end: its first field says so, and most rows are young."""
     return key[0] in "cu" and events.end_of_row(value) > now_us
+
+
+class CopySweep:
+    """
+    The walk over a table that another agent owns: ended rows of ``calls`` go from it too.
+
+    Their changelog tells of no end of theirs, and what is kept for others must not grow for ever. Rows of ``state`` go
+    with the owner's tombstones.
+    """
+
+    __slots__ = ("_begun_us", "_cursor", "_table")
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._cursor = b""
+        self._begun_us: int | None = None
+
+    def step(self, *, rows: int) -> list[bytes]:
+        """Look at the next *rows* rows; the keys of those that have ended by the owner's event time."""
+        position = self._table.get(POSITION_KEY.encode())
+        if position is None:
+            return []
+        now_us = decode_row(POSITION_KEY, position).now_us
+        if not self._cursor:
+            if self._begun_us is not None and now_us < self._begun_us + WALK_EVERY_US:
+                return []
+            self._begun_us = now_us
+        ended: list[bytes] = []
+        last, seen = b"", 0
+        for raw_key, value in self._table.scan(b"", start_after=self._cursor, limit=rows):
+            last, seen = raw_key, seen + 1
+            key = raw_key.decode()
+            if key[0] not in "cu" or key[1] != "/" or _is_young(key, value, now_us):
+                continue
+            if state.is_spent(decode_row(key, value), now_us):
+                ended.append(raw_key)
+        self._cursor = last if seen == rows else b""
+        return ended
 
 
 async def rebuild(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from enforcer import events
+from enforcer.broker.ports import Assignment
 from enforcer.errors import AgentCorruptedError, EnforcerError, IntegrityError
 from enforcer.store.table import Meta
 from enforcer.stream.acks import PolicyAcks
@@ -28,6 +29,7 @@ from enforcer.stream.poison import Trial
 from enforcer.stream.policies import PolicyFollower
 from enforcer.stream.restore import ROWS_VERSION
 from enforcer.stream.services import CommitGate
+from enforcer.stream.standby import Standbys
 from enforcer.stream.topology import INPUTS
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ POLL_MS: Final = 20
 """A poll answers for the partitions it began with: this long an input just assigned or resumed may wait."""
 LAG_EVERY_S: Final = 1.0
 CACHED_ROWS_MIN: Final = 1_000
+PENDING_S: Final = 10.0
+"""A partition that is warm does not wait longer for others that are to come with it."""
 
 _log = structlog.get_logger("enforcer.worker")
 
@@ -83,12 +87,16 @@ class Worker:
         self._agent_tasks: dict[int, asyncio.Task[None]] = {}
         self._fetched: set[int] = set()
         self._paused: set[tuple[str, int]] = set()
-        self._wanted: frozenset[int] = frozenset()
+        self._given = Assignment()
+        self._given_s = 0.0
         self._changed = asyncio.Event()
         self._have_inputs = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._handed_over = asyncio.Event()
+        """Perhaps: there is something to look at."""
         self._topics = {config.topic(name): name for name in INPUTS}
         self._assigned_once = False
+        self._standbys = Standbys(self, warmed=self._ask_for_pending)
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -111,6 +119,8 @@ class Worker:
                 self.config.topic("requests"),
                 instance_id=self.config.instance_id,
                 assigned=self._assigned,
+                warm=self._standbys.warm,
+                standbys=self.config.standbys,
             )
             opened.push_async_callback(self._membership.close)
             await self._membership.start()
@@ -127,7 +137,8 @@ class Worker:
             asyncio.create_task(self._acks.run(), name="policy acks"),
             asyncio.create_task(self._reconcile(), name="agents"),
             asyncio.create_task(self._measure(), name="measure"),
-            asyncio.create_task(self._stopping.wait(), name="stop"),
+            asyncio.create_task(self._standbys.run(), name="standbys"),
+            asyncio.create_task(self._until_handed_over(), name="stop"),
         }
         failure: BaseException | None = None
         try:
@@ -143,6 +154,29 @@ class Worker:
         """Ask for a planned stop; ``run`` returns when it is done."""
         self._stopping.set()
 
+    async def _until_handed_over(self) -> None:
+        """
+        Wait for a stop; then hand over, deciding all the while, what others can take.
+
+        The group gives it to those who are warm for it, and tells when it has. Who nobody can follow drains at once.
+        """
+        await self._stopping.wait()
+        if not self._assigned_once or self._given.is_last:
+            return
+        self._membership.rejoin(leaving=True)
+        begun_s = time.monotonic()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.config.handover_timeout_ms / 1000):
+                # What an agent told is committed before it ends, and all have ended when its table is closed.
+                while (self._given.partitions or self._agents) and not self._given.is_last:
+                    self._handed_over.clear()
+                    await self._handed_over.wait()
+        _log.info(
+            "handed_over",
+            pending=len(self._given.partitions),
+            took_ms=round((time.monotonic() - begun_s) * 1000),
+        )
+
     async def _shut_down(self, tasks: set[asyncio.Task[object]], *, drain: bool) -> None:
         """
         Drain the agents, then leave. What is fetched and undecided is decided, told and committed.
@@ -151,7 +185,7 @@ class Worker:
         stand and send nothing more, for the next owner finds in the tail what was told.
         """
         by_name = {task.get_name(): task for task in tasks}
-        for name in ("pump", "agents", "stop", "measure"):
+        for name in ("pump", "agents", "stop", "measure", "standbys"):
             by_name[name].cancel()
         agents = set(self._agent_tasks.values())
         if drain:
@@ -175,10 +209,19 @@ class Worker:
 
     # -- partitions ------------------------------------------------------------------------------------------
 
-    def _assigned(self, partitions: frozenset[int]) -> None:
-        self._wanted = partitions
+    def _assigned(self, given: Assignment) -> None:
+        self._given, self._given_s = given, time.monotonic()
         self._assigned_once = True
         self._changed.set()
+
+    def _ask_for_pending(self) -> None:
+        """All that is to become ours is warm, or some of it for long: the group may give it to us."""
+        pending = self._given.pending
+        warm = pending & self._standbys.warm()
+        is_late = time.monotonic() - self._given_s > PENDING_S
+        if warm and (warm == pending or is_late) and not self._stopping.is_set():
+            self._given_s = time.monotonic()
+            self._membership.rejoin()
 
     async def _reconcile(self) -> None:
         """Start agents for what we were given, end those of what was given away, raise what one died of."""
@@ -194,18 +237,22 @@ class Worker:
                     del self._agent_tasks[partition]
                     self._agents.pop(partition, None)
                     task.result()
+            wanted = self._given.partitions
             for partition, agent in self._agents.items():
-                if partition not in self._wanted:
+                if partition not in wanted:
                     agent.release(drain=False)
-            if self._wanted and max(self._wanted) >= self.table_meta.partitions:
+            if wanted and max(wanted) >= self.table_meta.partitions:
                 raise MisalignedError(
                     f"{self.config.topic('requests')} has more partitions than when this worker started"
                 )
-            for partition in sorted(self._wanted - self._agents.keys()):
+            # A table has one holder: closed before an agent opens it, opened when the agent is gone.
+            self._standbys.want(self._given.standbys - wanted - self._agents.keys())
+            for partition in sorted(wanted - self._agents.keys()):
                 agent = self._agents[partition] = Agent(partition, self)
                 self._agent_tasks[partition] = asyncio.create_task(
                     agent.run(), name=f"agent-{partition}"
                 )
+            self._handed_over.set()
 
     def forget(self, partition: int) -> None:
         """An agent has ended; a partition that was given back to us meanwhile gets a new one."""
@@ -366,6 +413,7 @@ class Worker:
         """Lag of every owned input, once a second."""
         while True:
             await asyncio.sleep(LAG_EVERY_S)
+            self._ask_for_pending()
             for partition, agent in self._agents.items():
                 if partition not in self._fetched:
                     continue
@@ -386,7 +434,7 @@ class Worker:
             and self._assigned_once
             and all(
                 partition in self._agents and self._agents[partition].is_ready
-                for partition in self._wanted
+                for partition in self._given.partitions
             )
         )
 
@@ -396,6 +444,7 @@ class Worker:
             "ready": self.is_ready,
             "instance_id": self.config.instance_id,
             "partitions": {str(p): a.state for p, a in sorted(self._agents.items())},
+            "standbys": self._standbys.describe(),
             "restored_rows": {str(p): a.restored_rows for p, a in sorted(self._agents.items())},
             "policy_offset": self.policies.table.offset,
             "policy_age_ms": round(self.policies.age_s() * 1000),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from enforcer.broker import BrokerConfig, KafkaBroker, Membership, NewTopicSpec
+from enforcer.broker import Assignment, BrokerConfig, KafkaBroker, Membership, NewTopicSpec
 from enforcer.errors import AgentFencedError
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ class Seat:
 
     membership: Membership
     history: list[frozenset[int]] = field(default_factory=list)
+    assignments: list[Assignment] = field(default_factory=list)
+    warm: set[int] = field(default_factory=set)
     task: asyncio.Task[None] | None = None
 
     @property
@@ -49,13 +51,25 @@ async def sit(broker: KafkaBroker, prefix: str) -> AsyncIterator[Callable[..., o
     """Take a seat; all are given back at the end."""
     seats: list[Seat] = []
 
-    async def take(name: str) -> Seat:
+    async def take(name: str, *, is_warm: bool = True) -> Seat:
+        assignments: list[Assignment] = []
         history: list[frozenset[int]] = []
+        warm = set(range(PARTITIONS)) if is_warm else set()
+
+        def assigned(assignment: Assignment) -> None:
+            assignments.append(assignment)
+            history.append(assignment.partitions)
+
         membership = broker.open_membership(
-            f"{prefix}-g", f"{prefix}.requests", instance_id=name, assigned=history.append
+            f"{prefix}-g",
+            f"{prefix}.requests",
+            instance_id=name,
+            assigned=assigned,
+            warm=lambda: warm,
+            standbys=1,
         )
         await membership.start()
-        seat = Seat(membership, history)
+        seat = Seat(membership, history, assignments, warm)
         seat.task = asyncio.create_task(membership.run())
         seats.append(seat)
         return seat
@@ -110,6 +124,35 @@ async def test_a_planned_leave_gives_the_seat_back_at_once(sit: Callable) -> Non
     await second.task
 
 
+async def test_one_that_is_cold_stands_by_until_it_is_warm_and_joins_again(sit: Callable) -> None:
+    """A new member gets nothing but copies to keep; warm for them and joined again, it gets its half of them."""
+    first = await sit("a")
+    await until(lambda: shared(first))
+    second = await sit("b", is_warm=False)
+    await until(lambda: bool(second.assignments))
+    told = second.assignments[-1]
+    assert told.partitions == frozenset()
+    assert told.standbys == frozenset(range(PARTITIONS))
+    assert len(told.pending) == 3
+    assert not first.assignments[-1].is_last
+    second.warm |= told.pending
+    second.membership.rejoin()
+    await until(lambda: second.now == told.pending)
+    await until(lambda: shared(first, second))
+    assert first.assignments[-1].standbys == told.pending
+
+
+async def test_one_that_is_leaving_goes_on_until_another_has_it(sit: Callable) -> None:
+    """Told to the group first: the finished assignment gives everything to the other, and only then it leaves."""
+    first, second = await sit("a"), await sit("b")
+    await until(lambda: shared(first, second))
+    second.membership.rejoin(leaving=True)
+    took_s = await until(lambda: len(first.now) == PARTITIONS and not second.now)
+    assert took_s < 3
+    assert first.assignments[-1].is_last
+    second.membership.check()
+
+
 async def test_a_restart_with_the_same_name_moves_nothing(sit: Callable) -> None:
     """Closing without leaving keeps the seat for the session: the same identity gets the same partitions."""
     first, second = await sit("a"), await sit("b")
@@ -144,7 +187,7 @@ async def test_a_second_process_with_our_name_ends_us_for_good(sit: Callable) ->
 async def test_what_the_callback_raises_reaches_run(broker: KafkaBroker, prefix: str) -> None:
     """aiokafka swallows a listener's exception; here it ends run()."""
 
-    def refuse(_: frozenset[int]) -> None:
+    def refuse(_: Assignment) -> None:
         raise ValueError("no")
 
     membership = broker.open_membership(
@@ -183,10 +226,10 @@ from enforcer.broker import BrokerConfig, KafkaBroker
 from enforcer.errors import EnforcerError
 
 async def main(bootstrap, prefix, name):
-    def say(numbers):
-        print(json.dumps([time.time(), sorted(numbers)]), flush=True)
+    def say(told):
+        print(json.dumps([time.time(), sorted(told.partitions)]), flush=True)
     async with KafkaBroker(BrokerConfig(bootstrap=bootstrap, prefix=prefix)) as broker:
-        seat = broker.open_membership(f"{prefix}-g", f"{prefix}.requests", instance_id=name, assigned=say)
+        seat = broker.open_membership(f"{prefix}-g", f"{prefix}.requests", instance_id=name, assigned=say, warm=lambda: range(6), standbys=1)
         await seat.start()
         try:
             await seat.run()

@@ -19,6 +19,7 @@ from enforcer.stream import commit, restore, takeover
 from enforcer.stream.inputs import Inputs
 from enforcer.stream.poison import Care
 from enforcer.stream.policies import PolicyFollower
+from enforcer.stream.standby import Standbys
 from enforcer.stream.tenure import Tenure
 from enforcer.stream.worker import Worker
 from enforcer.testing.simulation.producers import SimulatedLedger, SimulatedProducer
@@ -221,6 +222,26 @@ def _warm_as_it_is(put: Callable[..., None]) -> None:
     put(takeover, "restore", restoring)
 
 
+def _stale_standby(put: Callable[..., None]) -> None:
+    """A standby passes records that it has not written, and calls itself warm."""
+    collect = Standbys._collect
+
+    def collecting(self: Any, polled: Any) -> None:
+        collect(self, {place: records[: len(records) // 2] for place, records in polled.items()})
+
+    put(Standbys, "_collect", collecting)
+
+
+def _standby_holds_on(put: Callable[..., None]) -> None:
+    """A standby goes on writing into the table that an agent has taken."""
+
+    def wanting(self: Any, partitions: Any) -> None:
+        self._wanted = frozenset(partitions) | self._copies.keys()
+        self._changed.set()
+
+    put(Standbys, "want", wanting)
+
+
 def _usage_out_of_order(put: Callable[..., None]) -> None:
     """The tail is redone without regard to how much usage had been taken before each verdict."""
     read_tail = takeover.read_tail
@@ -284,22 +305,24 @@ class Bug:
 
 
 BUGS: dict[str, Bug] = {
-    "claim": Bug(_no_claim, 18, ("deaf", "kill", "deaf")),
+    "claim": Bug(_no_claim, 19, ("deaf", "kill", "deaf")),
     "fence": Bug(_no_fence),
     "tail": Bug(_no_tail),
-    "tail-end": Bug(_tail_from_the_end, 71),
+    "tail-end": Bug(_tail_from_the_end, 34),
     "tail-passed": Bug(_tail_passed_too_early, 3),
     "sends": Bug(_sends_unawaited),
-    "acks": Bug(_verdicts_unacknowledged, 16),
+    "acks": Bug(_verdicts_unacknowledged, 19),
     "table-first": Bug(_table_before_the_commit, 2),
-    "failed-batch": Bug(_on_after_a_failed_write, 4, ("fill_disk", "fill_disk", "kill")),
-    "older-policies": Bug(_older_policies, 23),
+    "failed-batch": Bug(_on_after_a_failed_write, 6, ("fill_disk", "fill_disk", "kill")),
+    "older-policies": Bug(_older_policies, 41),
     "policies-behind": Bug(_policies_behind),
     "position": Bug(_position_elsewhere),
     "uncommitted": Bug(_uncommitted_rows),
-    "warm": Bug(_warm_as_it_is, 9),
+    "warm": Bug(_warm_as_it_is, 10),
+    "stale-standby": Bug(_stale_standby),
+    "standby-holds-on": Bug(_standby_holds_on),
     "usage-order": Bug(_usage_out_of_order),
-    "redone-by-time": Bug(_redone_by_time, 27),
+    "redone-by-time": Bug(_redone_by_time, 36),
     "evaluated-again": Bug(_evaluated_again),
     "starts": Bug(_starts_uncounted, 3),
 }

@@ -36,6 +36,7 @@ SOMETIMES = (
     "twice fast.send decisions", "twice ledger.send state", "late fast.send decisions",
     "marker late", "marker lost", "transaction timed out", "policy changed", "disk full",
     "verdict redone", "poison refused", "damaged table found at opening",
+    "standby took over", "handed over, whole",
 )  # fmt: skip
 """What must have happened somewhere in a run of SEEDS_FOR_ALL seeds or more."""
 SEEDS_FOR_ALL = 50

@@ -292,6 +292,8 @@ class Universe:
         self._seed = seed
         self._client = SimulatedBroker(self.cluster, Process("client"))
         self._versions: dict[str, int] = {}
+        self._stood_by: set[tuple[str, object]] = set()
+        """Process and partition: it had a warm copy."""
 
     def note(self, *what: object) -> None:
         """Write a line of the trace."""
@@ -306,6 +308,15 @@ class Universe:
         """Take the workers' log into the trace."""
         fields = " ".join(f"{k}={v}" for k, v in event.items() if k != "event")
         self.note(level, event.get("event"), fields)
+        process = PROCESS.get()
+        copy = (process.name if process else "", event.get("partition"))
+        if event["event"] == "standby_warm":
+            self._stood_by.add(copy)
+        elif event["event"] == "agent_ready" and copy in self._stood_by:
+            self.storm.marks.sometimes("standby took over")
+            self._stood_by.discard(copy)
+        elif event["event"] == "handed_over":
+            self.storm.marks.sometimes(f"handed over, {'in part' if event['pending'] else 'whole'}")
         raise structlog.DropEvent
 
     # -- a run -----------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Final
 
+from enforcer.broker.ports import Assignment, nothing_warm
 from enforcer.errors import AgentFencedError, EnforcerError, NotFoundError
 from enforcer.testing.simulation.loop import Process
 from enforcer.testing.simulation.producers import SimulatedLedger, SimulatedProducer
@@ -16,7 +17,8 @@ from enforcer.testing.simulation.wire import Wire
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from enforcer.broker.ports import Assigned, NewTopicSpec, Partition, TopicInfo
+    from enforcer.broker.assignor import Share
+    from enforcer.broker.ports import Assigned, NewTopicSpec, Partition, TopicInfo, Warm
     from enforcer.testing.simulation.cluster import Cluster
 
 HEARTBEATS_IN_A_SESSION: Final = 8
@@ -105,10 +107,18 @@ class SimulatedBroker:
         return SimulatedLedger(self.wire, transactional_id)
 
     def open_membership(
-        self, group: str, topic: str, *, instance_id: str, assigned: Assigned
+        self,
+        group: str,
+        topic: str,
+        *,
+        instance_id: str,
+        assigned: Assigned,
+        warm: Warm = nothing_warm,
+        standbys: int = 0,
     ) -> SimulatedMembership:
         """See ``ports.Broker``."""
         seat = SimulatedMembership(self, group, topic, instance_id, assigned)
+        seat.warm, seat.standbys = warm, standbys
         self.memberships.append(seat)
         return seat
 
@@ -133,6 +143,10 @@ class SimulatedMembership:
         self._failure: EnforcerError | None = None
         self._last_tick_s = 0.0
         self.partitions: frozenset[int] = frozenset()
+        self.warm: Warm = nothing_warm
+        self.standbys = 0
+        self._is_leaving = False
+        self._has_news = False
         self.is_deaf = False
         """Parted from the coordinator and unaware of it: it sends nothing and hears nothing."""
 
@@ -143,9 +157,12 @@ class SimulatedMembership:
     async def start(self) -> None:
         """See ``ports.Membership``."""
         group = self._broker.cluster.group(self._group, self._topic)
-        self._number = await self._broker.wire.call(
-            "group.join", lambda: group.join(self._instance_id)
-        )
+
+        def join() -> int:
+            group.standbys = self.standbys
+            return group.join(self._instance_id)
+
+        self._number = await self._broker.wire.call("group.join", join)
         self._last_tick_s = time.monotonic()
 
     async def run(self) -> None:
@@ -159,20 +176,39 @@ class SimulatedMembership:
 
     async def _beat(self) -> None:
         group = self._broker.cluster.group(self._group, self._topic)
+        warm, leaves = self.warm(), self._is_leaving
+        has_news, self._has_news = self._has_news, False
+
+        def beat() -> tuple[int, Share] | None:
+            if has_news:
+                group.rejoin(self._instance_id, self._number)
+            return group.heartbeat(self._instance_id, self._number, warm=warm, leaves=leaves)
+
         try:
-            told = await self._broker.wire.call(
-                "group.heartbeat", lambda: group.heartbeat(self._instance_id, self._number)
-            )
+            told = await self._broker.wire.call("group.heartbeat", beat)
         except AgentFencedError as error:
             if self._is_stopping:
                 return
             self._failure = self._failure or error
             raise
         except EnforcerError:
+            self._has_news = self._has_news or has_news
             return  # An answer is lost; the session bears a few.
         if told is not None and told[0] != self._generation:
-            self._generation, self.partitions = told
-            self._assigned(self.partitions)
+            self._generation, share = told
+            self.partitions = frozenset(share.owned)
+            self._assigned(
+                Assignment(
+                    self.partitions,
+                    frozenset(share.standby),
+                    frozenset(share.pending),
+                    is_last=share.is_last,
+                )
+            )
+
+    def rejoin(self, *, leaving: bool = False) -> None:
+        """See ``ports.Membership``."""
+        self._is_leaving, self._has_news = leaving, True
 
     def check(self) -> None:
         """See ``ports.Membership``."""

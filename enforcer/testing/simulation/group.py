@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from enforcer.broker.assignor import Claim, balance
+from enforcer.broker.assignor import Claim, Share, share_out
 from enforcer.errors import AgentFencedError
 from enforcer.testing.simulation.loop import nobodys_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 
 @dataclass(slots=True)
@@ -24,6 +24,7 @@ class _Member:
     has_joined: bool = True
     """Whether it knows of the rebalance under way."""
     claim: Claim = field(default_factory=Claim)
+    """As it was when it joined the newest rebalance."""
 
 
 class Group:
@@ -42,7 +43,9 @@ class Group:
         self._numbers = itertools.count(1)
         self._is_rebalancing = False
         self._deadline: asyncio.TimerHandle | None = None
-        self.given: dict[str, frozenset[int]] = {}
+        self.standbys = 0
+        """Of each partition; the newest member to join has the say."""
+        self.given: dict[str, Share] = {}
         """By name, of the newest finished assignment."""
 
     def join(self, name: str) -> int:
@@ -62,9 +65,17 @@ class Group:
         self._try_finish()
         return number
 
-    def heartbeat(self, name: str, number: int) -> tuple[int, frozenset[int]] | None:
+    def heartbeat(
+        self, name: str, number: int, *, warm: Collection[int] = (), leaves: bool = False
+    ) -> tuple[int, Share] | None:
         """
-        Say that *name* lives. Its generation and partitions; None while a rebalance is under way.
+        Say that *name* lives. Its generation and share; None while a rebalance is under way.
+
+        Args:
+            name: Of the member.
+            number: Of its process, as ``join`` told.
+            warm: What it is warm for now; counts when it joins a rebalance.
+            leaves: Whether it wants nothing any more; as *warm*.
 
         Raises: AgentFencedError when it has no seat any more.
         """
@@ -72,10 +83,16 @@ class Group:
         self._begin_session(name, member)
         if self._is_rebalancing:
             member.has_joined = True
+            member.claim = replace(member.claim, warm=tuple(sorted(warm)), leaves=leaves)
             self._try_finish()
         if self._is_rebalancing:
             return None
-        return self.generation, self.given.get(name, frozenset())
+        return self.generation, self.given.get(name, Share())
+
+    def rejoin(self, name: str, number: int) -> None:
+        """Begin a rebalance, for *name* has news."""
+        self._seated(name, number)
+        self._rebalance()
 
     def leave(self, name: str, number: int) -> None:
         """Give the seat back."""
@@ -127,7 +144,6 @@ class Group:
             self._deadline.cancel()
         self.generation += 1
         claims = {name: member.claim for name, member in self._members.items()}
-        balanced = balance(self._partitions, claims) if claims else {}
-        for name, numbers in balanced.items():
-            self._members[name].claim = Claim(name, self.generation, numbers)
-        self.given = {name: frozenset(numbers) for name, numbers in balanced.items()}
+        self.given = share_out(self._partitions, claims, standbys=self.standbys) if claims else {}
+        for name, share in self.given.items():
+            self._members[name].claim = Claim(name, share.round_number, share.owned)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from enforcer.broker import Assignment
 from enforcer.broker.ports import TopicInfo
 from enforcer.errors import AgentCorruptedError, AgentFencedError, UnavailableError
 
@@ -191,7 +192,7 @@ class FakeBroker:
         return ledger
 
     def open_membership(
-        self, group: str, topic: str, *, instance_id: str, assigned: Any
+        self, group: str, topic: str, *, instance_id: str, assigned: Any, **_: Any
     ) -> FakeMembership:
         seat = FakeMembership(assigned)
         self.memberships.append(seat)
@@ -486,7 +487,7 @@ class FakeMembership:
     def give(self, *partitions: int) -> None:
         """Finish a rebalance."""
         self.partitions = frozenset(partitions)
-        self._assigned(self.partitions)
+        self._assigned(Assignment(self.partitions))
 
     def lose(self) -> None:
         """The group has dropped this member."""

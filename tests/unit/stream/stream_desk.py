@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from enforcer import events, policy
+from enforcer.broker import Assignment
 from enforcer.broker.ports import TopicInfo
 from enforcer.engine import Engine
 from enforcer.errors import AgentCorruptedError, AgentFencedError, EnforcerError
@@ -292,7 +293,7 @@ class Membership:
     def give(self, *partitions):
         """A finished assignment."""
         self.partitions = frozenset(partitions)
-        self.assigned(self.partitions)
+        self.assigned(Assignment(self.partitions))
 
     def check(self):
         if self.lost.is_set():
@@ -362,7 +363,7 @@ class Cluster:
     def open_ledger(self, transactional_id):
         return Ledger(self, transactional_id)
 
-    def open_membership(self, group, topic, *, instance_id, assigned):
+    def open_membership(self, group, topic, *, instance_id, assigned, **_):
         return Membership(self, assigned)
 
     # -- what is in it ----------------------------------------------------------------------------------------

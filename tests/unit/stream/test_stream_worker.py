@@ -9,6 +9,7 @@ import pytest
 from stream_desk import ACME, NOW_MS, Cluster, Shelf, config, deny_word, until
 
 from enforcer import events
+from enforcer.broker import Assignment
 from enforcer.engine import Engine
 from enforcer.errors import AgentFencedError, ConfigError, IntegrityError, UnavailableError
 from enforcer.stream import worker as worker_module
@@ -101,6 +102,7 @@ async def test_what_it_says_of_itself(cluster):
             "ready": True,
             "instance_id": "w7",
             "partitions": {"0": "deciding", "1": "deciding"},
+            "standbys": {},
             "restored_rows": {"0": 0, "1": 0},
             "policy_offset": 2,
             "policy_sets": {"acme": worker.policies.table.sets()[0].digest},
@@ -115,9 +117,9 @@ async def test_ready_only_with_an_assignment_and_all_partitions(cluster):
     """Before the first assignment a worker is not ready; with an empty one it is."""
     worker = worker_on(cluster)
     assert not worker.is_ready
-    worker._assigned(frozenset())
+    worker._assigned(Assignment())
     assert worker.is_ready
-    worker._assigned(frozenset({0}))
+    worker._assigned(Assignment(frozenset({0})))
     assert not worker.is_ready
 
 
