@@ -40,7 +40,7 @@ SOMETIMES = (
 )  # fmt: skip
 """What must have happened somewhere in a run of SEEDS_FOR_ALL seeds or more."""
 SEEDS_FOR_ALL = 50
-SEEDS_FOR_A_BUG = 30
+SEEDS_FOR_A_BUG = 60
 
 
 def main() -> int:
