@@ -59,6 +59,13 @@ class Lowered:
     expressions: tuple[Condition, ...] = ()
     """Those of CEL in it, in the order of the document."""
 
+    @property
+    def is_guarded(self) -> bool:
+        """Whether its guards, where it has any, are without an error: then they say what its rules may rely on."""
+        spec = self.model.spec
+        has_match = spec.match is None or self.match is not None
+        return has_match and (spec.unless is None or self.unless is not None)
+
 
 def _environment(policy: models.Policy, values: Mapping[str, Any], node: Node) -> Environment:
     """What the expressions of *policy*, whose spec stands at *node*, may name."""

@@ -185,6 +185,11 @@ class Findings:
         self._found.extend(findings)
 
     @property
+    def all(self) -> tuple[Finding, ...]:
+        """Everything found so far, as it came."""
+        return tuple(self._found)
+
+    @property
     def error_count(self) -> int:
         """How many errors there are so far."""
         return sum(1 for finding in self._found if finding.severity == "error")

@@ -20,8 +20,9 @@ from enforcer.policy.edits import check_keyed
 from enforcer.policy.existing import convert, is_existing
 from enforcer.policy.findings import Finding, Findings, raise_errors
 from enforcer.policy.refusals import refuse_misread
+from enforcer.policy.remainders import own_findings, remainder, without_refused
 from enforcer.policy.shape import to_model
-from enforcer.policy.source import Node, plain, read
+from enforcer.policy.source import Node, Text, plain, read
 from enforcer.policy.tenants import check_tenant
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Document:
     source: str = field(repr=False, compare=False)
     model: models.AnyModel = field(repr=False, compare=False)
     node: Node = field(repr=False, compare=False)
+    is_refused: bool = field(repr=False, compare=False, default=False)
+    """Whether it has a fault of its shape: then it is what is left without it, to be checked, and no more."""
 
     @property
     def place(self) -> Span:
@@ -144,10 +147,9 @@ def load(
 def _documents(name: str, text: str, findings: Findings, default_tenant: str) -> list[Document]:
     """The documents of one source whose shape is right."""
     built = [
-        _document(node, each.source, findings, default_tenant)
+        _document(node, each, findings, default_tenant)
         for each in read(name, text, findings)
-        if each.is_whole
-        for node in _expand(each.node)
+        for node in _expand(each.node if each.is_whole else without_refused(each.node))
     ]
     return [document for document in built if document is not None]
 
@@ -160,15 +162,17 @@ def _expand(node: Node) -> list[Node]:
     return node.items() if isinstance(node.value, list) else [node]
 
 
-def _document(node: Node, source: str, findings: Findings, default_tenant: str) -> Document | None:
+def _document(node: Node, text: Text, findings: Findings, default_tenant: str) -> Document | None:
     before = findings.error_count
     if is_existing(node):
+        if not text.is_whole:
+            return None
         node = convert(node, findings)
     _scope(node, default_tenant)
     refuse_misread(node, findings)
     model = to_model(node, findings)
-    if model is None or findings.error_count > before:
-        return None
+    if model is None or findings.error_count > before or not text.is_whole:
+        return _rest(node, text.source)
     canonical = canonical_json(plain(node))
     try:
         digest = digest_of(canonical)
@@ -180,8 +184,32 @@ def _document(node: Node, source: str, findings: Findings, default_tenant: str) 
             help="write the character itself",
         )
         return None
+    source = text.source
     return Document(
         model.kind, model.metadata.id, _scope_of(model), digest, canonical, source, model, node
+    )
+
+
+def _rest(node: Node, source: str) -> Document | None:
+    """What is left of a document that is refused for its shape; None where it cannot be checked further."""
+    kind, version = node.get("kind"), node.get("apiVersion")
+    if kind is None or version is None or version.value != models.API_VERSION:
+        return None
+    type_ = models.MODELS.get(kind.value) if isinstance(kind.value, str) else None
+    found = None if type_ is None else remainder(type_, node)
+    if found is None:
+        return None
+    model, left = found
+    return Document(
+        model.kind,
+        model.metadata.id,
+        _scope_of(model),
+        "",
+        "",
+        source,
+        model,
+        left,
+        is_refused=True,
     )
 
 
@@ -204,11 +232,38 @@ def _check_together(
     found: list[Document], findings: Findings, *, prove: bool, now_us: int | None
 ) -> set[int]:
     """What can be told only of all documents at once, and the meaning of each; who is refused."""
+    values: dict[str, dict[str, Any]] = {}
+    refused = _check_apart(found, values, findings)
+    placed: list[Placed] = []
+    for at, document in enumerate(found):
+        if isinstance(document.model, models.Policy):
+            own = Findings()
+            scope = values.get(document.scope, {})
+            lowered = check_policy(document.model, document.node, scope, own)
+            is_right = not own.error_count and not document.is_refused
+            if prove and lowered.is_guarded:
+                prove_policy(lowered, document.node, own)
+                if is_right:
+                    placed.append(Placed(lowered, document.node))
+            if own.error_count:
+                refused.add(at)
+            findings.extend(own_findings(own.all) if document.is_refused else own.all)
+    for each in placed:
+        think_again(each, findings, now_us=now_us)
+    compare(placed, findings)
+    return refused
+
+
+def _check_apart(
+    found: list[Document], values: dict[str, dict[str, Any]], findings: Findings
+) -> set[int]:
+    """Names, tenants, values and stops; who is refused. *values* learns the named ones of each scope."""
     refused: set[int] = set()
     first: dict[tuple[str, str, str], Document] = {}
-    values: dict[str, dict[str, Any]] = {}
     for at, document in enumerate(found):
         before = findings.error_count
+        if document.is_refused:
+            refused.add(at)
         _check_unique(document, first, findings)
         if isinstance(document.model, models.Values):
             _take_values(document, values, findings)
@@ -218,19 +273,6 @@ def _check_together(
             stops.check_stop(document.model, document.node, findings)
         if findings.error_count > before:
             refused.add(at)
-    placed: list[Placed] = []
-    for at, document in enumerate(found):
-        if isinstance(document.model, models.Policy):
-            before = findings.error_count
-            scope = values.get(document.scope, {})
-            lowered = check_policy(document.model, document.node, scope, findings)
-            if prove and findings.error_count == before:
-                placed.append(Placed(lowered, document.node))
-                prove_policy(lowered, document.node, findings)
-                think_again(placed[-1], findings, now_us=now_us)
-            if findings.error_count > before:
-                refused.add(at)
-    compare(placed, findings)
     return refused
 
 

@@ -112,6 +112,9 @@ def _finding(details: ErrorDetails, node: Node, findings: Findings, by_key: Mode
     span = node.find(place)
     name = str(place[-1]) if place else "document"
     if details["type"] == "missing":
+        lacking = _child(node, place[:-1])
+        if lacking is not None and name in lacking.keys:
+            return  # It is there, and was refused.
         findings.error("ENF0202", f"`{name}` is missing", span, help=f"add `{name}:`")
     elif details["type"] == "extra_forbidden":
         parent = _child(node, place[:-1])

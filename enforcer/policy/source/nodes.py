@@ -36,7 +36,8 @@ class Node:
     ``value`` is None, bool, int, Decimal (a number written with point or exponent), str, a list of
     nodes or a dict of nodes. ``keys`` holds where each key of a map stands, ``text_at`` where the text of a
     block scalar begins, whose lines are then those of the file; ``written`` how an expression stands in the file,
-    with the rest of its last line, where YAML may have changed it.
+    with the rest of its last line, where YAML may have changed it; ``is_refused`` that it could not be read, and a
+    finding says so.
     """
 
     value: Any
@@ -45,6 +46,7 @@ class Node:
     keys: dict[str, Span] = field(default_factory=dict)
     text_at: Span | None = None
     written: str = ""
+    is_refused: bool = False
 
     def get(self, key: str) -> Node | None:
         """The value under *key* of a map; None where there is none, or where this is no map."""

@@ -91,6 +91,7 @@ class _Builder:
         self._nodes = 0
         self._errors_before = 0
         self._faulty_lines: set[int] = set()
+        self._is_refused = False  # What is placed next.
 
     def has_fault_at(self, line: int) -> bool:
         """Whether something was refused in a line already: what stops the parser there is the same fault."""
@@ -109,6 +110,7 @@ class _Builder:
                 self._refuse_expression(event)
             else:
                 self._fault("ENF0106", f"`*{event.anchor}` is an alias", event, "write it out")
+            self._is_refused = True
             self._place(Node(None, self._span(event)))
         elif isinstance(event, DocumentStartEvent):
             self._root, self._start, self._nodes = None, event.start_mark.index, 0
@@ -150,6 +152,7 @@ class _Builder:
         return True
 
     def _refuse_markup(self, event: Any) -> None:
+        self._is_refused = True
         if self._is_expression():
             self._refuse_expression(event)
             return
@@ -189,6 +192,7 @@ class _Builder:
                     error.code, str(error), span, help="write a finite number, or quote the text"
                 )
                 value = 0
+                self._is_refused = True
             if isinstance(value, int) and _LEADING_ZERO.match(event.value):
                 self._findings.warning(
                     "ENF0114",
@@ -237,6 +241,7 @@ class _Builder:
             frame.dropped = True
         elif not isinstance(value, str):
             self._fault("ENF0110", f"the key `{key}` is no string to YAML", event, f'write "{key}"')
+            frame.dropped = True
         elif key in frame.node.keys:
             first = frame.node.keys[key]
             self._fault(
@@ -250,6 +255,7 @@ class _Builder:
             frame.node.keys[key] = span
 
     def _place(self, node: Node) -> None:
+        node.is_refused, self._is_refused = self._is_refused, False
         if not self._stack:
             self._root = node
             return

@@ -203,7 +203,8 @@ def test_findings_are_sorted_and_capped():
         f"  - {{id: r{at}, then: deny, condition: {always_false}}}" for at in range(150)
     )
     findings = load(spec("rules:\n" + body + "\n  - {id: last, then: dny}")).findings
-    assert [each.code for each in findings] == ["ENF0203"]
+    assert len(findings) == FINDINGS_MAX
+    assert findings[-1].code == "ENF0203"
     findings = load(spec("rules:\n" + body + "\n  - {id: 'l/t', then: deny}")).findings
     assert len(findings) == FINDINGS_MAX
     places = [(each.span.line, each.span.column) for each in findings]
@@ -218,6 +219,55 @@ def test_a_document_with_an_error_leaves_the_others():
     loaded = load(spec(RULE, name="good") + "---\n" + spec("mode: audit", name="bad"))
     assert [each.id for each in loaded.documents] == ["good"]
     assert loaded.has_errors
+
+
+def test_faults_of_reading_shape_and_value_are_told_in_one_run():
+    """
+    Every fault of a document at once, and nothing that is wrong only because a part of it was taken out.
+    """
+    text = spec(
+        "priorty: 3\n"
+        "variables: {a: 5, b: user.emial}\n"
+        "rules:\n"
+        '  - {id: r, when: user.idd == "a", then: dney}\n'
+        "  - {id: s, when: user.email.size() > 3, then: deny, colour: red}\n"
+        "  - id: t\n    when: !has(x) && y\n    then: deny\n"
+        '  - {when: llm.modell == "a", then: deny}\n'
+        "  - {id: u, condition: {operator: eq, field: 3, value: a}, then: deny}\n"
+        "exceptions: [{id: e, rules: [r], expires: 2027-01-01, approved_by: a, reason: b}]\n"
+        "budgets: [{id: b, per: dya, limit_usd: -1}, {id: c, per: day, limit_usd: x}]\n"
+    )
+    found = [(each.span.line, each.code) for each in load(text).findings]
+    assert found == [
+        (5, "ENF0201"),
+        (6, "ENF0111"),
+        (6, "ENF0403"),
+        (8, "ENF0403"),
+        (8, "ENF0203"),
+        (9, "ENF0201"),
+        (11, "ENF0111"),
+        (13, "ENF0202"),
+        (13, "ENF0403"),
+        (14, "ENF0203"),
+        (16, "ENF0203"),
+        (16, "ENF0203"),
+        (16, "ENF0208"),
+    ]
+    proved = policy.load([("p.yaml", text)], prove=True).findings
+    assert {(9, "ENF0801"), *found} == {(each.span.line, each.code) for each in proved}
+    loaded = load(tenant("{on_timeout: maybe, time_zone: Nowhere}"), spec(RULE, name="q"))
+    assert [each.code for each in loaded.findings] == ["ENF0203", "ENF0211"]
+    assert [each.id for each in loaded.documents] == ["q"]
+
+
+def test_what_is_left_of_a_document_is_never_used():
+    """
+    A rest is checked, and neither loaded nor applied; of values it keeps the names known.
+    """
+    broken = values("{them: [a]}").replace("metadata:", "colour: red\nmetadata:")
+    loaded = load(broken + "---\n" + spec("match: user.id in values.them\n" + RULE))
+    assert [each.code for each in loaded.findings] == ["ENF0201"]
+    assert [each.kind for each in loaded.documents] == ["Policy"]
 
 
 def test_what_yaml_does_to_an_expression_is_answered_with_a_block_scalar():
