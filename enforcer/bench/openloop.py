@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_SWITCH_INTERVAL_S: Final = 0.0005
+SWITCH_INTERVAL_S: Final = 0.0005
+"""Of the interpreter while a schedule is followed: else its thread waits 5 ms for a busy loop."""
+
 _LEAD_S: Final = 0.05
 
 
@@ -93,7 +95,7 @@ class Course:
         """
         before_s = sys.getswitchinterval()
         # The metronome must not wait 5 ms for the interpreter while the loop is busy.
-        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         metronome = Metronome(self.schedule_s, fire)
         metronome.start()
         try:

@@ -127,6 +127,38 @@ def evaluation(
     _show(bench.measure(rounds, requests), output)
 
 
+@app.command("policies")
+def change(
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Each with 1,000 new policies in its middle.")
+    ] = 3,
+    seconds: Annotated[
+        float, typer.Option(min=0.5, help="Measured before and after they arrive.")
+    ] = 10,
+    rate: Annotated[float, typer.Option(min=1, help="Calls a second, evenly spaced.")] = 200,
+    bootstrap: BenchBootstrapOption = None,
+    keep: KeepOption = False,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """
+    Milliseconds to the verdict before, while and after 1,000 policies arrive, at one worker.
+
+    For example: enforcer bench policies --rounds 1 --seconds 5 --rate 100
+    """
+    from enforcer.bench import change as bench  # noqa: PLC0415 — brings the whole data plane
+    from enforcer.control import policies  # noqa: PLC0415 — as above
+
+    plan = bench.Plan(rounds, seconds, rate)
+    answer = _run(
+        "policies",
+        lambda where: bench.measure(where, plan, publish=policies.apply, tell=note),
+        jit="c1",
+        bootstrap=bootstrap,
+        keep=keep,
+    )
+    _show(answer, output)
+
+
 @app.command()
 def detect(
     rounds: Annotated[

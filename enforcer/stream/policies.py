@@ -13,7 +13,8 @@ Before and after a restart must be alike, and a restart knows only what a compac
 * A set in force that loses a document, by a tombstone or a record that does not check, is invalid at once.
 
 A thousand policies take seconds to read and to compile, and a decision must not wait for them: a record is taken in
-by steps (``PolicyTable.steps``), and the follower lets the agents run after every ``SLICE_MS`` of them. What is in
+by steps (``PolicyTable.steps``), and the follower lets the agents run after every ``SLICE_MS`` of them; in a long
+change it leaves them ``PAUSE_MS``, for a decision takes several turns of the loop. What is in
 force and the table's offset change together, at the last step: until then agents decide under the set before, and
 say so.
 """
@@ -44,6 +45,13 @@ PROGRAMS_MAX: Final = 10_000
 SLICE_MS: Final = 1.0
 """Of work on policies between two turns of the agents; one step, which is the check or a function of one policy, may
 be longer."""
+
+PAUSE_MS: Final = 2.0
+"""Between two slices of a long change: a decision passes through several turns of the loop, and would wait for a slice
+at each."""
+
+PAUSES_FROM_MS: Final = 10.0
+"""Of work without a pause: an ordinary change is done at once."""
 
 WATCH_S: Final = 1.0
 WATCH_TIMEOUT_S: Final = 5.0
@@ -245,7 +253,16 @@ def _code(error: Exception) -> str:
 class PolicyFollower:
     """Reads the policy topic into a table for as long as the worker runs."""
 
-    __slots__ = ("_broker", "_changed", "_current_s", "_on_change", "_reader", "_topic", "table")
+    __slots__ = (
+        "_broker",
+        "_changed",
+        "_current_s",
+        "_is_running",
+        "_on_change",
+        "_reader",
+        "_topic",
+        "table",
+    )
 
     def __init__(
         self, broker: Broker, topic: str, on_change: Callable[[SetInForce], None] | None = None
@@ -257,6 +274,7 @@ class PolicyFollower:
         self._changed = asyncio.Event()
         self._on_change = on_change
         self._current_s = time.monotonic()
+        self._is_running = False
 
     async def start(self) -> None:
         """Read everything that is there now; returns when the table is current."""
@@ -289,6 +307,7 @@ class PolicyFollower:
         """Follow the topic until cancelled."""
         reader = self._reader
         assert reader is not None
+        self._is_running = True
         while True:
             await self._take(await reader.poll(500))
             # Control records and aborted ones move the position and deliver nothing.
@@ -324,24 +343,34 @@ class PolicyFollower:
 
     async def _take(self, polled: dict[tuple[str, int], list[Record]]) -> None:
         """Take in what was read, a slice at a time."""
-        clock = (
-            asyncio.get_running_loop().time
-        )  # Looking at it has no effect, in a simulation either.
-        until_s = clock() + SLICE_MS / 1000
+        slices = _Slices(is_hurried=not self._is_running)
         for record in (each for records in polled.values() for each in records):
             steps = self.table.steps(record.offset, record.key, record.value)
             while (changes := _step(steps)) is None:
-                if clock() >= until_s:
-                    await asyncio.sleep(0)
-                    until_s = clock() + SLICE_MS / 1000
+                await slices.between()
             # No agent decides between the table's change and hearing of it.
             for in_force in changes:
                 if self._on_change is not None:
                     self._on_change(in_force)
             self._changed.set()
-            if clock() >= until_s:
-                await asyncio.sleep(0)
-                until_s = clock() + SLICE_MS / 1000
+            await slices.between()
+
+
+class _Slices:
+    """Time shared with the agents: a turn of theirs after each slice, and room for several in a long change."""
+
+    def __init__(self, *, is_hurried: bool) -> None:
+        # Looking at it has no effect, in a simulation either.
+        self._clock = asyncio.get_running_loop().time
+        self._pauses_s = float("inf") if is_hurried else self._clock() + PAUSES_FROM_MS / 1000
+        self._until_s = self._clock() + SLICE_MS / 1000
+
+    async def between(self) -> None:
+        """Give way if the slice is over."""
+        now_s = self._clock()
+        if now_s >= self._until_s:
+            await asyncio.sleep(PAUSE_MS / 1000 if now_s >= self._pauses_s else 0)
+            self._until_s = self._clock() + SLICE_MS / 1000
 
 
 def _step(steps: policy.Steps[list[SetInForce]]) -> list[SetInForce] | None:

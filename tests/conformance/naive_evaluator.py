@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import operator
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Reader: TypeAlias = Callable[[str], bool]
+    """Of an expression: whether it holds. Raises Error."""
 
 ABSENT = object()
 DEFAULTS = {
     "attempt": 1, "phase": "request", "user.roles": [], "user.permissions": [], "llm.operation": "chat",
-    "llm.n": 1, "llm.stream": False, "llm.messages": [],
+    "llm.n": 1, "llm.stream": False, "llm.messages": [], "attributes": {},
 }  # fmt: skip
 FACTS = {
     "llm.prompt", "llm.input_tokens", "llm.max_output_tokens", "llm.estimated_cost_usd",
@@ -105,10 +111,15 @@ def compare(name: str, value: Any, literal: Any) -> bool:  # noqa: C901 — one 
     raise Error
 
 
-def holds(condition: dict | None, request: dict, facts: dict) -> bool:
+def holds(
+    condition: dict | str | None, request: dict, facts: dict, expression: Reader | None = None
+) -> bool:
     """A condition. Errors are absorbed: false and error is false, true or error is true."""
     if condition is None:
         return True
+    if isinstance(condition, str):
+        assert expression is not None
+        return expression(condition)
     name = condition["operator"]
     if name == "not":
         return not holds(condition["conditions"][0], request, facts)
@@ -127,18 +138,26 @@ def holds(condition: dict | None, request: dict, facts: dict) -> bool:
     return not decisive
 
 
-def outcome(condition: dict | None, request: dict, facts: dict) -> bool | None:
+def outcome(
+    condition: dict | str | None, request: dict, facts: dict, expression: Reader | None = None
+) -> bool | None:
     """True, false, or None for an error."""
     try:
-        return holds(condition, request, facts)
+        return holds(condition, request, facts, expression)
     except Error:
         return None
 
 
 def evaluate(
-    policies: list[dict], request: dict, facts: dict
+    policies: list[dict],
+    request: dict,
+    facts: dict,
+    reader_of: Callable[[dict], Reader] | None = None,
 ) -> tuple[list[tuple[str, str, str, str]], set[tuple[str, str]]]:
-    """Step 1: (policy, rule, verdict, code) of what matched, in canonical order; (policy, rule) of errors."""
+    """Step 1: (policy, rule, verdict, code) of what matched, in canonical order; (policy, rule) of errors.
+
+    *reader_of* reads the expressions of a policy, of which it is given the spec.
+    """
     matches: list[tuple[str, str, str, str]] = []
     errors: set[tuple[str, str]] = set()
     rules = [
@@ -148,6 +167,7 @@ def evaluate(
     ]
     for _, policy_id, rule_id, policy, rule in sorted(rules, key=lambda each: each[:3]):
         spec = policy["spec"]
+        expression = None if reader_of is None else reader_of(spec)
         verdict = rule["then"] if isinstance(rule["then"], str) else rule["then"]["verdict"]
         denied = any(match[2] == "deny" for match in matches)
         if not rule.get("enabled", True) or not spec.get("enabled", True):
@@ -155,13 +175,14 @@ def evaluate(
         phases = rule.get("phases") or spec.get("phases") or ["request"]
         if request.get("phase", "request") not in phases or (denied and verdict != "deny"):
             continue
-        guard = outcome(spec.get("match"), request, facts)
-        exempt = "unless" in spec and outcome(spec["unless"], request, facts)
+        guard = outcome(spec.get("match"), request, facts, expression)
+        exempt = "unless" in spec and outcome(spec["unless"], request, facts, expression)
         if guard is False or exempt is True:
             continue
         if exempt is None:
             errors.add((policy_id, ""))
-        result = outcome(rule.get("condition"), request, facts) if guard else None
+        condition = rule.get("when", rule.get("condition"))
+        result = outcome(condition, request, facts, expression) if guard else None
         if result is True:
             matches.append((policy_id, rule_id, verdict, rule.get("code", f"policy_{verdict}")))
         elif result is None:

@@ -99,3 +99,17 @@ def _children(pid):
             return found
         time.sleep(0.05)
     pytest.fail("no measured process was started")
+
+
+def test_policies_answers_in_its_contract(bootstrap, environment):
+    """Latencies before, while and after 1,000 policies arrive, every call answered, at a rate that any machine holds."""
+    arguments = ("policies", "--seconds", "1", "--rate", "20")
+    run = subprocess.run(
+        command(bootstrap, *arguments), env=environment, capture_output=True, check=False
+    )
+    assert run.returncode == 0, run.stderr.decode()
+    answer = json.loads(run.stdout)
+    assert answer.keys() >= CONTRACT | {"multiple"}
+    assert answer["figures"]["lost"] == 0
+    assert answer["figures"]["calls_meanwhile"] > 0
+    assert answer["figures"]["in_force_s"] > 0

@@ -4,13 +4,18 @@ package enforcer.bench
 
 import rego.v1
 
+# `not x in {…}` asks for nothing where x is absent; `not` over a rule holds there, as not_in does.
+approved if input.llm.provider in {"openai", "anthropic", "google"}
+
+served if input.user.region in {"eu", "us", "apac"}
+
 production if input.project.environment == "production"
 
 matched contains "bench-security/card" if "credit_card" in input.pii.types
 
 matched contains "bench-security/ssn" if "ssn" in input.pii.types
 
-matched contains "bench-security/provider" if not input.llm.provider in {"openai", "anthropic", "google"}
+matched contains "bench-security/provider" if not approved
 
 matched contains "bench-security/laptop" if input.caller.kind == "laptop"
 
@@ -53,7 +58,7 @@ matched contains "bench-production/interns" if {
 
 matched contains "bench-production/region" if {
 	production
-	not input.user.region in {"eu", "us", "apac"}
+	not served
 }
 
 matched contains "bench-spend/steps" if input.attributes.agent_step > 25

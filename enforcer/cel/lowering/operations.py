@@ -89,7 +89,7 @@ def _tolerant(to: Lowering, node: Chain) -> Value | None:
     if not presents:
         return None
     values = [
-        to.value(each)
+        _settled(to, to.value(each))
         if variable is None
         else Value(variable[0].code, variable[1], variable[0].certain, 2)
         for each, variable in zip((node.first, right), found, strict=True)
@@ -100,6 +100,11 @@ def _tolerant(to: Lowering, node: Chain) -> Value | None:
         code = negated(code)
     certain = all(each.presence_certain for each in presents)
     return to.made(code, "bool", result, certain=certain)
+
+
+def _settled(to: Lowering, value: Value) -> Value:
+    """An operand that may err, computed before absence decides: its error is one whatever it is compared with."""
+    return value if value.certain else to.out.spilled(value)
 
 
 def _may_be_absent(to: Lowering, node: Node) -> tuple[Variable, str | None] | None:
