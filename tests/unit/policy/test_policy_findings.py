@@ -250,8 +250,8 @@ def test_faults_of_reading_shape_and_value_are_told_in_one_run():
         (13, "ENF0403"),
         (14, "ENF0203"),
         (16, "ENF0203"),
-        (16, "ENF0203"),
         (16, "ENF0208"),
+        (16, "ENF0203"),
     ]
     proved = policy.load([("p.yaml", text)], prove=True).findings
     assert {(9, "ENF0801"), *found} == {(each.span.line, each.code) for each in proved}
