@@ -217,17 +217,41 @@ async def _product(
     due: tuple[list[float], list[int]],
 ) -> _Round:
     requests = [source.request(size)[0] for size in due[1]]
+    return await product_round(where, broker, requests, due[0])
+
+
+async def product_round(
+    where: Place,
+    broker: KafkaBroker,
+    requests: Sequence[events.Request],
+    due_s: list[float],
+    *,
+    text_readers: int = 1,
+    measured: Callable[[int], bool] = lambda _number: True,
+) -> _Round:
+    """
+    One round of the product: a fresh worker process and a gateway.
+
+    Args:
+        where: Broker and directory.
+        broker: For the gateway.
+        requests: To be sent, in order.
+        due_s: When each is due, in seconds from the start.
+        text_readers: Processes of the worker that read long texts; 0: it reads them itself.
+        measured: Whether the latency of a call, by its number, counts.
+    """
     task = {
         "bootstrap": where.bootstrap,
         "prefix": where.prefix,
         "state_dir": str(where.directory / "worker"),
         "commit_interval_ms": COMMIT_INTERVAL_MS,
+        "text_readers": text_readers,
     }
     async with (
         started("worker_round", task, where.directory) as process,
         Gateway(broker, prefix=where.prefix) as gateway,
     ):
-        course = Course(due[0])
+        course = Course(due_s)
         calls: set[asyncio.Task[None]] = set()
         late_ms: list[int] = []
 
@@ -235,7 +259,7 @@ async def _product(
             # A call whose deadline passed has its answer too, late; the bypass rate counts it.
             outcome = await gateway.decide(requests[number], _DEADLINE_MS)
             course.answered(number)
-            if outcome.decision is not None and due[0][number] >= _WARM_S:
+            if outcome.decision is not None and due_s[number] >= _WARM_S:
                 late_ms.append(outcome.decision.source.late_ms)
 
         def fire(begin: int, end: int) -> None:
@@ -253,7 +277,7 @@ async def _product(
         bypass_rate = gateway.stats.bypass_rate
         report = await process.stop()
     load = machine.load(before, after, _cpu_s(report) + own_s)
-    found = _found(course, begun_s, load, report, own_s)
+    found = _found(course, begun_s, load, report, own_s, measured)
     found.bypass_rate = bypass_rate
     found.late_ms = {name: percentile(sorted(late_ms) or [0], share) for name, share in _SHARES}
     return found
@@ -272,9 +296,14 @@ def _cpu_s(report: dict[str, Any]) -> float:
 
 
 def _found(
-    course: Course, begun_s: float, load: dict[str, float], report: dict[str, Any], own_s: float
+    course: Course,
+    begun_s: float,
+    load: dict[str, float],
+    report: dict[str, Any],
+    own_s: float,
+    measured: Callable[[int], bool] = lambda _number: True,
 ) -> _Round:
-    ordered = course.latencies_ms(begun_s, skip_s=_WARM_S)
+    ordered = course.latencies_ms(begun_s, skip_s=_WARM_S, measured=measured)
     assert ordered, "a schedule goes on after its warm-up"
     ms = {name: percentile(ordered, share) for name, share in _SHARES}
     ms["max"] = ordered[-1]

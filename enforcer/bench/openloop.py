@@ -109,14 +109,22 @@ class Course:
             sys.setswitchinterval(before_s)
         return metronome.begun_s
 
-    def latencies_ms(self, begun_s: float, *, skip_s: float) -> list[float]:
+    def latencies_ms(
+        self,
+        begun_s: float,
+        *,
+        skip_s: float,
+        measured: Callable[[int], bool] = lambda _number: True,
+    ) -> list[float]:
         """
-        Ascending; of all calls due after *skip_s*.
+        Ascending; of all calls due after *skip_s* that are *measured*, by their number.
 
         What was never answered counts as if its answer had come at the end: left out, it would flatter.
         """
         return sorted(
             ((answered_s or self.ended_s) - begun_s - due_s) * 1000
-            for due_s, answered_s in zip(self.schedule_s, self.answered_s, strict=True)
-            if due_s >= skip_s
+            for number, (due_s, answered_s) in enumerate(
+                zip(self.schedule_s, self.answered_s, strict=True)
+            )
+            if due_s >= skip_s and measured(number)
         )

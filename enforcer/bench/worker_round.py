@@ -8,6 +8,7 @@ It goes on where the round before stopped: same group, same identity, warm table
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,7 @@ from enforcer.broker import BrokerConfig, KafkaBroker
 from enforcer.engine import Engine, EngineConfig
 from enforcer.store import RocksTable
 from enforcer.stream.config import WorkerConfig
+from enforcer.stream.text_readers import TextReaders
 from enforcer.stream.worker import Worker
 from enforcer.telemetry import Metrics, setup_logging
 
@@ -55,15 +57,19 @@ async def main(given: dict[str, Any]) -> None:
         EngineConfig(pseudonym_key=config.pseudonym_key, fact_cache=cache, timed=metrics.detected)
     )
     detect.warm()
-    async with KafkaBroker(
-        BrokerConfig(bootstrap=given["bootstrap"], prefix=given["prefix"])
-    ) as broker:
+    broker_config = BrokerConfig(bootstrap=given["bootstrap"], prefix=given["prefix"])
+    readers = given.get("text_readers", 1)
+    async with (
+        KafkaBroker(broker_config) as broker,
+        TextReaders(readers) if readers else contextlib.nullcontext() as text_readers,
+    ):
         worker = Worker(
             config,
             broker=broker,
             engine=engine,
             metrics=metrics,
             open_table=lambda partition: RocksTable(state_dir / f"p{partition}"),
+            text_readers=text_readers,
         )
         sampler = Sampler(lambda: int(sum(counters(metrics, "decisions").values())))
         running = asyncio.create_task(worker.run())

@@ -100,6 +100,10 @@ class Workload:
         )
         return request, partition
 
+    def text(self, characters: int) -> str:
+        """A text that occurs once."""
+        return self._prose.text(characters)
+
     def records(self, count: int) -> Iterator[tuple[int, Outgoing]]:
         """The next *count* requests as records, with the headers a gateway gives them."""
         for _ in range(count):

@@ -86,6 +86,14 @@ def latency(
     speed: Annotated[
         float, typer.Option(min=0.001, help="How many times as fast the trace is replayed.")
     ] = 1.0,
+    large: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=0.1,
+            help="Share of calls of 400,000 characters, to one partition: what they cost calls to the others.",
+        ),
+    ] = 0.0,
     bootstrap: BenchBootstrapOption = None,
     keep: KeepOption = False,
     output: OutputOption = OutputFormat.TABLE,
@@ -95,7 +103,8 @@ def latency(
 
     Open loop: calls leave when they are due, and a late answer counts from then. Same rules as `bench stream`.
     """
-    from enforcer.bench import latency as bench  # noqa: PLC0415 — brings the whole data plane
+    from enforcer.bench import large as crowd  # noqa: PLC0415 — brings the whole data plane
+    from enforcer.bench import latency as bench  # noqa: PLC0415 — as above
     from enforcer.control import policies  # noqa: PLC0415 — as above
     from enforcer.testing.trace import read_trace  # noqa: PLC0415 — as above
 
@@ -103,7 +112,11 @@ def latency(
     plan = bench.Plan(rounds, seconds, rate, arrivals, speed)
     answer = _run(
         "latency",
-        lambda where: bench.measure(where, plan, publish=policies.apply, tell=note),
+        lambda where: (
+            crowd.measure(where, plan, large, publish=policies.apply, tell=note)
+            if large
+            else bench.measure(where, plan, publish=policies.apply, tell=note)
+        ),
         jit="c1",
         bootstrap=bootstrap,
         keep=keep,

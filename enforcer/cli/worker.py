@@ -244,6 +244,7 @@ async def serve(
     from enforcer.broker import KafkaBroker  # noqa: PLC0415 — as above
     from enforcer.engine import Engine, EngineConfig  # noqa: PLC0415 — as above
     from enforcer.stream.tables import open_table  # noqa: PLC0415 — as above
+    from enforcer.stream.text_readers import TextReaders  # noqa: PLC0415 — as above
     from enforcer.stream.worker import Worker  # noqa: PLC0415 — as above
     from enforcer.telemetry import HealthServer, Metrics  # noqa: PLC0415 — as above
 
@@ -257,13 +258,14 @@ async def serve(
             timed=metrics.detected,
         )
     )
-    async with KafkaBroker(broker_config) as broker:
+    async with KafkaBroker(broker_config) as broker, TextReaders() as text_readers:
         running = Worker(
             config,
             broker=broker,
             engine=engine,
             metrics=metrics,
             open_table=lambda partition: open_table(config.state_dir, partition),
+            text_readers=text_readers,
         )
         health = HealthServer(metrics, live=lambda: None, ready=lambda: _why_not(running))
         if metrics_port is not None:

@@ -8,10 +8,11 @@ has a bound, an unknown price is None, a text too large to read raises ``DetectE
 from __future__ import annotations
 
 from enforcer.detect import charges, combined, facts, injection, pii, pricing, secrets, tokens
-from enforcer.detect.cache import FactCache
+from enforcer.detect.cache import CachedFacts, FactCache
 from enforcer.detect.digest import DATA_DIGEST
 from enforcer.detect.errors import DetectError
 from enforcer.detect.facts import RequestFacts, Timed
+from enforcer.detect.longtexts import LongText, LostFacts, Wanted, facts_of, long_texts
 from enforcer.detect.models import Models
 from enforcer.detect.pseudonyms import Pseudonyms, conversation_name
 from enforcer.detect.redaction import (
@@ -27,11 +28,15 @@ from enforcer.detect.stream import StreamRedactor
 from enforcer.detect.text import prompt, text_parts
 from enforcer.detect.tokens import warm
 from enforcer.detect.usage import NormalUsage, normal_usage
+from enforcer.detect.vocabulary import vocabulary_of
 
 __all__ = [
     "DATA_DIGEST",
+    "CachedFacts",
     "DetectError",
     "FactCache",
+    "LongText",
+    "LostFacts",
     "Models",
     "NormalUsage",
     "Pseudonyms",
@@ -41,13 +46,16 @@ __all__ = [
     "StreamRedactor",
     "Style",
     "Timed",
+    "Wanted",
     "apply_splices",
     "charges",
     "combined",
     "conversation_name",
     "facts",
+    "facts_of",
     "injection",
     "label_of",
+    "long_texts",
     "normal_usage",
     "pii",
     "pricing",
@@ -57,5 +65,6 @@ __all__ = [
     "secrets",
     "text_parts",
     "tokens",
+    "vocabulary_of",
     "warm",
 ]

@@ -38,15 +38,20 @@ class CachedFacts:
         pii: Findings by kind, by the kinds that were looked for.
         secrets: Findings by kind, of all kinds; None: not looked for yet.
         injection: Score and signals, by origin; those of a whole conversation under "".
+        pii_at: Findings of all kinds, by the confidence from which they count.
     """
 
-    __slots__ = ("injection", "pii", "secrets", "tokens")
+    __slots__ = ("injection", "pii", "pii_at", "secrets", "tokens")
 
     def __init__(self) -> None:
         self.tokens: dict[tuple[str, str], int] = {}
         self.pii: dict[frozenset[str], dict[str, int]] = {}
+        self.pii_at: dict[float, dict[str, int]] = {}
         self.secrets: dict[str, int] | None = None
         self.injection: dict[str, tuple[float, tuple[str, ...]]] = {}
+
+    def check(self) -> None:
+        """Raise DetectError if nothing can be known of this text; so it is of some that were read elsewhere."""
 
 
 class Conversation(NamedTuple):

@@ -18,7 +18,7 @@ from enforcer.detect.vocabulary import vocabulary_of
 from enforcer.events import Facts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import date
 
     from enforcer.detect.cache import CachedFacts, Conversation, FactCache
@@ -29,6 +29,7 @@ ASSUMED_OUTPUT_TOKENS = 4096
 CACHED_CHARACTERS_MIN = 192
 _NANO = 1_000_000_000
 _UNSET = object()
+_NOTHING: frozenset[str | float] = frozenset()
 _Judged = tuple[float, tuple[str, ...]]
 _T = TypeVar("_T")
 
@@ -53,6 +54,7 @@ class RequestFacts:
         kinds: Kinds of personal data to look for.
         models: Of others, asked beside the detectors.
         timed: Called with each computation over the texts, so that its time can be told.
+        known: Facts by text, of long ones that were read elsewhere (``longtexts``).
 
     A fact that cannot be known raises ``DetectError`` at each access; rules reading it err.
     """
@@ -65,6 +67,7 @@ class RequestFacts:
         "_foreseen_pii",
         "_injection",
         "_kinds",
+        "_long",
         "_models",
         "_parts",
         "_pii",
@@ -89,8 +92,10 @@ class RequestFacts:
         kinds: frozenset[str] = pii.DEFAULT,
         timed: Timed | None = None,
         models: Models = NO_MODELS,
+        known: Mapping[str, CachedFacts] | None = None,
     ) -> None:
         self._request = request
+        self._long = known
         self._timed = timed
         self._day = day
         self.assumed_output_tokens = assumed_output_tokens
@@ -233,7 +238,7 @@ class RequestFacts:
 
     def input_tokens_exceed(self, limit: int) -> bool:
         """``llm.input_tokens > limit``, tokenizing no more than the answer needs."""
-        if self._tokens is None and self._cache is None:
+        if self._tokens is None and self._cache is None and not self._long:
             return self._computed(lambda: request_exceeds(self._request, limit))
         return self.input_tokens > limit
 
@@ -257,6 +262,18 @@ class RequestFacts:
         """Whether some rule has."""
         return self._pii is not None
 
+    @property
+    def more_asked_for(self) -> frozenset[str | float]:
+        """What else rules have asked for: ``secrets``, ``injection``, confidences of personal data."""
+        if self._secrets is None and self._injection is None and not self._pii_at:
+            return _NOTHING
+        asked: set[str | float] = set(self._pii_at)
+        if self._secrets is not None:
+            asked.add("secrets")
+        if self._injection is not None:
+            asked.add("injection")
+        return frozenset(asked)
+
     def foresee_tokens(self) -> None:
         """Count the tokens now, which every decision tells. May raise what ``tokens`` would."""
         if self._tokens is None:
@@ -278,8 +295,11 @@ class RequestFacts:
         llm = self._request.llm
         vocabulary = vocabulary_of(llm.model, llm.provider)
         name = vocabulary.name
-        if self._cache is None:
+        if self._cache is None and not self._long:
             counted = chat.input_tokens(llm, vocabulary, lambda text: ordinary_tokens(text, name))
+            return request_count(counted, vocabulary)
+        if self._cache is None:
+            counted = chat.input_tokens(llm, vocabulary, lambda text: self._tokens_of(text, name))
             return request_count(counted, vocabulary)
         known, before, whole = self._beginning(self._cache)
         form = (name, llm.operation if llm.operation != "chat" else vocabulary.chat)
@@ -315,7 +335,11 @@ class RequestFacts:
         kinds = frozenset(pii.KINDS)
         totals: dict[str, int] = {}
         for _, text in self.text_parts:
-            for kind, count in pii.counts(text, kinds, at=confidence).items():
+            known = None if self._long is None else self._known_text(text)
+            counts = None if known is None else known.pii_at.get(confidence)
+            if counts is None:
+                counts = pii.counts(text, kinds, at=confidence)
+            for kind, count in counts.items():
                 totals[kind] = totals.get(kind, 0) + count
         return totals
 
@@ -336,7 +360,7 @@ class RequestFacts:
             known = self._known_text(text)
             counts = None if known is None else known.secrets
             if counts is None:
-                counts = _secrets_of(text)
+                counts = secrets_counts(text)
                 if known is not None:
                     known.secrets = counts
             for kind, count in counts.items():
@@ -355,7 +379,7 @@ class RequestFacts:
             known, before, whole = self._beginning(self._cache)
         judged = None if before is None else before.injection.get("")
         messages = llm.messages if judged is None else llm.messages[known:]
-        judged = self._judged_all(_foreign_texts(messages), judged or (0.0, ()))
+        judged = self._judged_all(foreign_texts(messages), judged or (0.0, ()))
         if whole is not None:
             whole.injection[""] = judged
         if llm.prompt:
@@ -387,7 +411,13 @@ class RequestFacts:
         The facts of a text by itself, or None where looking it up would only cost.
 
         Behind a known beginning texts are new; a short one is counted faster than digested.
+        Raises: DetectError, for a long one that could not be read elsewhere.
         """
+        if self._long:
+            long = self._long.get(text)
+            if long is not None:
+                long.check()
+                return long
         if self._cache is None or len(text) < CACHED_CHARACTERS_MIN:
             return None
         if self._conversation is not None and self._conversation.known:
@@ -421,7 +451,7 @@ class RequestFacts:
         return self._models.counted(text, self._kinds)
 
 
-def _secrets_of(text: str) -> dict[str, int]:
+def secrets_counts(text: str) -> dict[str, int]:
     """Secrets by kind; one that was truncated before anything was found counts as found."""
     found = secrets.scan(text, at=CONFIDENCE_DEFAULT)
     counts: dict[str, int] = {}
@@ -436,7 +466,7 @@ def _secrets_of(text: str) -> dict[str, int]:
 _OWN_ROLES = frozenset({"system", "developer"})
 
 
-def _foreign_texts(messages: list[Message]) -> list[tuple[str, str]]:
+def foreign_texts(messages: list[Message]) -> list[tuple[str, str]]:
     """(text, origin) of what nobody of the house wrote."""
     texts: list[tuple[str, str]] = []
     for message in messages:

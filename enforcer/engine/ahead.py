@@ -13,14 +13,13 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from enforcer import events
-from enforcer.engine.prices import day_of
+from enforcer import detect, events
+from enforcer.engine.prices import called, day_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import date
 
-    from enforcer import detect
     from enforcer.policy import TenantProgram
 
     FactsOf = Callable[[TenantProgram, events.Request, int], detect.RequestFacts]
@@ -37,28 +36,49 @@ class Ahead(NamedTuple):
     Attributes:
         facts: Of the request with nothing filled in; None where the tenant has defaults.
         day: The facts' date: prices are that day's.
+        known: Facts of its long texts, which were read elsewhere; None where there are none.
     """
 
     request: events.Request
     program: TenantProgram
     facts: detect.RequestFacts | None
     day: date
+    known: Mapping[str, detect.CachedFacts] | None = None
 
     def facts_under(self, program: TenantProgram, now_us: int) -> detect.RequestFacts | None:
         """The facts, if they were made under this program and for the prices of this moment's day."""
         return self.facts if self.program is program and self.day == day_of(now_us) else None
 
 
+class LongRequest(NamedTuple):
+    """
+    A request whose long texts are to be read elsewhere, and which of their facts are wanted.
+
+    Attributes:
+        ahead: The request, and where the facts of its texts are to be put before its turn.
+        found: The same place: facts by text.
+    """
+
+    ahead: Ahead
+    found: dict[str, detect.CachedFacts]
+    texts: list[detect.LongText]
+    wanted: detect.Wanted
+
+
 class Foresight:
     """Looks ahead, and remembers which programs ask for what: a guess, on which no decision depends."""
 
-    __slots__ = ("_facts_of", "_timed", "_wants_pii")
+    __slots__ = ("_facts_of", "_models", "_timed", "_wants_more", "_wants_pii")
 
-    def __init__(self, facts_of: FactsOf, timed: detect.Timed | None) -> None:
+    def __init__(
+        self, facts_of: FactsOf, timed: detect.Timed | None, models: detect.Models
+    ) -> None:
         """*facts_of*: the engine's facts of a request, none computed yet; *timed* takes the time of the detectors."""
         self._facts_of = facts_of
         self._timed = timed
+        self._models = models
         self._wants_pii: set[TenantProgram] = set()
+        self._wants_more: dict[TenantProgram, frozenset[str | float]] = {}
 
     def note(self, program: TenantProgram, facts: detect.RequestFacts) -> None:
         """A request was decided: what its rules asked for, the next one's will."""
@@ -66,6 +86,43 @@ class Foresight:
             if len(self._wants_pii) >= PROGRAMS_MAX:
                 self._wants_pii.clear()
             self._wants_pii.add(program)
+        more = facts.more_asked_for
+        if more:
+            known = self._wants_more.get(program)
+            if known is None and len(self._wants_more) >= PROGRAMS_MAX:
+                self._wants_more.clear()
+            self._wants_more[program] = more if known is None else known | more
+
+    def read_long(
+        self, program_of: Callable[[str], TenantProgram], value: bytes, now_us: int
+    ) -> LongRequest | None:
+        """
+        Read a large request for what is to be read of it elsewhere.
+
+        Returns: None if none of its texts is long, and where it is for the decision to say what is wrong.
+        """
+        with contextlib.suppress(Exception):
+            request = events.read_request(value)
+            program = program_of(request.tenant)
+            texts = detect.long_texts(request)
+            if texts and program.known and not program.invalid:
+                found: dict[str, detect.CachedFacts] = {}
+                ahead = Ahead(request, program, None, day_of(now_us), found)
+                return LongRequest(ahead, found, texts, self._wanted(program, request))
+        return None
+
+    def _wanted(self, program: TenantProgram, request: events.Request) -> detect.Wanted:
+        """What the rules of *program* have asked for so far. Models of others are asked here, not elsewhere."""
+        provider, model = called(program.settings, request.llm.provider, request.llm.model)
+        more = self._wants_more.get(program, frozenset())
+        own_pii = program in self._wants_pii and self._models.entities is None
+        return detect.Wanted(
+            vocabulary=detect.vocabulary_of(model, provider).name,
+            kinds=program.pii_kinds if own_pii else None,
+            at=tuple(sorted(each for each in more if isinstance(each, float))),
+            secrets="secrets" in more,
+            injection="injection" in more and self._models.classifier is None,
+        )
 
     def look_ahead(
         self,

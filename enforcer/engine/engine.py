@@ -11,7 +11,6 @@ as a deny where the rule denies or modifies; a bug becomes ``internal_error``, n
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +24,7 @@ from enforcer.engine.edits import Redaction
 from enforcer.engine.expiries import apply_expiry, expire_due
 from enforcer.engine.ordinary import compile_ordinary
 from enforcer.engine.outcome import Arrival, Entry, Outcome
-from enforcer.engine.prices import called, day_of, price_of
+from enforcer.engine.prices import as_called, day_of, price_of
 from enforcer.engine.recording import (
     Case,
     dead_letter,
@@ -36,7 +35,7 @@ from enforcer.engine.verdict import Asked, rule_on
 from enforcer.errors import AgentError, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from enforcer.engine.ruling import Ruling
     from enforcer.policy import TenantProgram
@@ -83,7 +82,7 @@ class Engine:
         self._cache = config.fact_cache
         self._timed = config.timed
         self._is_ordinary = config.is_ordinary
-        self.foresight = Foresight(self._facts, config.timed)
+        self.foresight = Foresight(self._facts, config.timed, config.models)
 
     # -- requests ---------------------------------------------------------------------------------------------
 
@@ -105,17 +104,17 @@ class Engine:
 
         Returns: Never raises for what a caller or an author did.
         """
+        ahead = arrival.ahead
         try:
-            request = self._read(arrival) if arrival.ahead is None else arrival.ahead.request
+            request = self._read(arrival) if ahead is None else ahead.request
             content = events.content_digest(request, arrival.value or b"")
         except RequestError as error:
             return self._unreadable(program_of, arrival, rows, queue, error)
         program = program_of(request.tenant)
-        facts = (
-            None if arrival.ahead is None else arrival.ahead.facts_under(program, arrival.now_us)
-        )
+        facts = None if ahead is None else ahead.facts_under(program, arrival.now_us)
+        known = None if ahead is None else ahead.known
         if self._decides_ordinarily(arrival, request):
-            facts = facts or self._facts(program, request, arrival.now_us)
+            facts = facts or self._facts(program, request, arrival.now_us, known)
             outcome = self._ordinary(program, arrival, request, content, facts, rows, queue)
             if outcome is not None:
                 self.foresight.note(program, facts)
@@ -127,7 +126,7 @@ class Engine:
             return conclude(case, deny("misrouted", message))
         keys = state.call_keys(account, request.id, request.attempt)
         case.content = content
-        asked, failure = self._asked(program, request, arrival.now_us, facts=facts)
+        asked, failure = self._asked(program, request, arrival.now_us, facts=facts, known=known)
         if failure is None:
             case.plan, failure = self._plan(program, asked, account, arrival.now_us)
         reads = [*keys, state.waiting_key_of(keys[0]), *(b.row for b in case.plan.budgets)]
@@ -255,11 +254,12 @@ class Engine:
         now_us: int,
         *,
         facts: detect.RequestFacts | None = None,
+        known: Mapping[str, detect.CachedFacts] | None = None,
     ) -> tuple[Asked, Exception | None]:
         """The request as rules read it: with the tenant's defaults, and facts: *facts* where there are no defaults."""
 
         def facts_of(edited: events.Request) -> detect.RequestFacts:
-            return self._facts(program, edited, now_us)
+            return self._facts(program, edited, now_us, known)
 
         completed, failure = request, None
         if program.settings.defaults:
@@ -330,23 +330,22 @@ class Engine:
                 raise DenialError("invalid_request", f"the tenant requires {', '.join(absent)}")
 
     def _facts(
-        self, program: TenantProgram, request: events.Request, now_us: int
+        self,
+        program: TenantProgram,
+        request: events.Request,
+        now_us: int,
+        known: Mapping[str, detect.CachedFacts] | None = None,
     ) -> detect.RequestFacts:
         """Facts of *request*, its model resolved through the tenant's aliases for tokens and prices."""
-        settings = program.settings
-        if request.llm.model in settings.models:
-            llm = copy(request.llm)
-            llm.provider, llm.model = called(settings, llm.provider, llm.model)
-            request = copy(request)
-            request.llm = llm
         return detect.RequestFacts(
-            request,
+            as_called(program.settings, request),
             day=day_of(now_us),
-            assumed_output_tokens=settings.assumed_output_tokens,
+            assumed_output_tokens=program.settings.assumed_output_tokens,
             cache=self._cache,
             kinds=program.pii_kinds,
             timed=self._timed,
             models=self._models,
+            known=known,
         )
 
     # -- the ordinary decision ----------------------------------------------------------------------------------

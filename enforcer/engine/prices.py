@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,7 @@ from enforcer.engine import limits
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from enforcer.events import Request
     from enforcer.policy import TenantProgram, TenantSettings
 
 US_PER_DAY: Final = 86_400_000_000
@@ -24,6 +26,18 @@ def called(settings: TenantSettings, provider: str, model: str) -> tuple[str, st
         return provider, model
     provider, _, model = alias.partition("/")
     return provider, model
+
+
+def as_called(settings: TenantSettings, request: Request) -> Request:
+    """The request with the provider and model behind their names; itself where it names no alias."""
+    if request.llm.model not in settings.models:
+        return request
+    request = copy(request)
+    request.llm = copy(request.llm)
+    request.llm.provider, request.llm.model = called(
+        settings, request.llm.provider, request.llm.model
+    )
+    return request
 
 
 def price_of(program: TenantProgram) -> Callable[[str, str, str | None, int], state.Rates | None]:

@@ -165,6 +165,8 @@ class Agent:
             table.wipe()  # What cannot be trusted is not looked at twice.
             raise
         finally:
+            if self._tenure is not None:
+                self._tenure.elsewhere.close()
             self._tenure = None
             services.trial.end(self.partition)
             services.unseek_inputs(self.partition)
@@ -186,6 +188,7 @@ class Agent:
         )
         # From here on it hears of policy changes; what was in force before, it has read in this same turn.
         self._tenure = tenure
+        tenure.elsewhere.on_ready = self._wake.set
         await services.commit_gate.turn()
         await self._commit(tenure)
         self.restored_rows = taken.restored.rows
@@ -275,7 +278,7 @@ class Agent:
         Raises: ConfigError for a record whose time is not the broker's.
         """
         if self._tenure is not None:
-            self._tenure.inputs.feed(name, records)
+            self._tenure.feed(name, records)
             self._wake.set()
 
     def is_full(self, name: str) -> bool:

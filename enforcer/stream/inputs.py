@@ -56,7 +56,7 @@ class _Queue:
         self.fetched = offset
         """Of the next record to be fetched."""
 
-    def feed(self, records: list[Record]) -> None:
+    def feed(self, records: list[Record]) -> list[Record]:
         if records and records[0].offset < self.fetched:
             # From before a seek: they are in the queue, or taken, already.
             records = [record for record in records if record.offset >= self.fetched]
@@ -71,6 +71,7 @@ class _Queue:
         if records:
             self.fetched = records[-1].offset + 1
             self.records.extend(records)
+        return records
 
     def pop(self) -> Record:
         record = self.records.popleft()
@@ -91,6 +92,7 @@ class Inputs:
         "_waiting_for",
         "_waiting_since_s",
         "ahead",
+        "held",
         "leases",
         "requests",
         "usage",
@@ -118,6 +120,8 @@ class Inputs:
         self._waiting_since_s = 0.0
         self._is_at_end = at_end
         self._at_end: dict[str, bool] = {}
+        self.held: set[int] = set()
+        """Requests that may not be taken yet, for their texts are being read. One whose verdict was told may."""
 
     def __len__(self) -> int:
         return len(self.requests.records) + len(self.usage.records) + len(self.leases.records)
@@ -146,13 +150,14 @@ class Inputs:
         """Whether verdicts of the tail are still to be redone."""
         return bool(self._told)
 
-    def feed(self, name: str, records: list[Record]) -> None:
+    def feed(self, name: str, records: list[Record]) -> list[Record]:
         """
         Append fetched records of the input *name*. Those that were fed before are passed over.
 
+        Returns: Those that were not.
         Raises: ConfigError for a record whose time is not the broker's: there is no order by such times.
         """
-        self._queues[name].feed(records)
+        return self._queues[name].feed(records)
 
     def size(self, name: str) -> tuple[int, int]:
         """Records and bytes in the queue of the input *name*."""
@@ -194,11 +199,16 @@ class Inputs:
 
     def _next(self, now_s: float, latest_ms: int) -> _Queue | None:
         queue = self._next_told(now_s) if self._told else self._next_live(now_s)
-        if queue is None or queue is self.leases or queue.records[0].timestamp <= latest_ms:
-            self.ahead = None
+        self.ahead = None
+        if queue is None or queue is self.leases:
             return queue
-        self.ahead = queue.records[0]
-        return None
+        head = queue.records[0]
+        if head.timestamp > latest_ms:
+            self.ahead = head
+            return None
+        if self.held and queue is self.requests and not self._told and head.offset in self.held:
+            return None
+        return queue
 
     def _next_live(self, now_s: float) -> _Queue | None:
         return self.leases if self.leases.records else self._next_by_time(now_s)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from enforcer.stream.config import WorkerConfig
     from enforcer.stream.poison import Trial
     from enforcer.stream.policies import PolicyFollower
+    from enforcer.stream.text_readers import TextReaders
     from enforcer.telemetry import Metrics
 
 
@@ -50,6 +51,7 @@ class Services(Protocol):
     metrics: Metrics
     commit_gate: CommitGate
     trial: Trial
+    text_readers: TextReaders | None
     table_meta: Meta
     table_age_ms_max: int
 

@@ -23,7 +23,7 @@ from enforcer.errors import EnforcerError, RequestError
 from enforcer.stream.commit import CommitTarget
 from enforcer.stream.inputs import REQUESTS, USAGE, Inputs
 from enforcer.stream.interval import Cut, Interval
-from enforcer.stream.lookahead import LookAhead
+from enforcer.stream.lookahead import LookAhead, ReadElsewhere
 from enforcer.stream.passing import KEY_BYTES_MAX, headers_of, key_of
 from enforcer.stream.poison import Care, PoisonError
 from enforcer.stream.rows import CallsSeen, RowCache
@@ -98,7 +98,9 @@ class Tenure:
         self._condemned = frozenset(condemned)
         self._seen = CallsSeen()
         self._rows = RowCache(table, cached_rows_max=services.cached_rows_max(), seen=self._seen)
-        self._ahead = LookAhead(services.engine.foresight, services.policies.table.program)
+        foresight, program_of = services.engine.foresight, services.policies.table.program
+        self.elsewhere = ReadElsewhere(services.text_readers, foresight, program_of, self.inputs)
+        self._ahead = LookAhead(foresight, program_of, self.elsewhere)
         self._queue = state.ExpiryQueue()
         self._sweep = Sweep(table, self._rows)
         self._chain = Chain(position.next_sequence, position.chain_head)
@@ -167,6 +169,12 @@ class Tenure:
             or interval.bytes >= config.commit_bytes_max
             or self.care.trying is not None
         )
+
+    def feed(self, name: str, records: list[Record]) -> None:
+        """Queue fetched records of the input *name*, as ``Inputs.feed``; large requests begin to be read."""
+        fed = self.inputs.feed(name, records)
+        if name == REQUESTS:
+            self.elsewhere.fed(fed, self.care, now_us=self._now_us)
 
     def is_backlogged(self) -> bool:
         """Whether so much is told and not committed, or not even acknowledged, that the inputs must wait."""

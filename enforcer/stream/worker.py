@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from enforcer.store.table import Table
     from enforcer.stream.config import WorkerConfig
     from enforcer.stream.policies import SetInForce
+    from enforcer.stream.text_readers import TextReaders
     from enforcer.telemetry import Metrics
 
 GC_THRESHOLDS: Final = (10_000, 100, 10_000)
@@ -65,6 +66,7 @@ class Worker:
         metrics: Metrics,
         open_table: Callable[[int], Table],
         on_restore: Callable[[int, int, int], None] | None = None,
+        text_readers: TextReaders | None = None,
     ) -> None:
         self.config = config
         self.broker = broker
@@ -79,6 +81,7 @@ class Worker:
         self.table_meta = Meta(cluster_id="", topic_ids={}, schema=ROWS_VERSION, partitions=0)
         self.table_age_ms_max = 0
         self.trial = Trial()
+        self.text_readers = text_readers
         self.open_table = open_table
         self._on_restore = on_restore
         self._reader: Reader

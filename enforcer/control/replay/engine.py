@@ -9,6 +9,8 @@ from enforcer.detect.tokens import TokenCount
 from enforcer.engine import Engine
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from enforcer.engine import EngineConfig
     from enforcer.policy import TenantProgram
 
@@ -27,8 +29,14 @@ class ReplayEngine(Engine):
         """Take the facts of the next request from *told*; None: compute them."""
         self._recorded, self._came = told, False
 
-    def _facts(self, program: TenantProgram, request: events.Request, now_us: int) -> Any:
-        facts = super()._facts(program, request, now_us)
+    def _facts(
+        self,
+        program: TenantProgram,
+        request: events.Request,
+        now_us: int,
+        known: Mapping[str, detect.CachedFacts] | None = None,
+    ) -> Any:
+        facts = super()._facts(program, request, now_us, known)
         told = self._recorded
         if told is None:
             return facts
