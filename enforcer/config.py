@@ -11,6 +11,8 @@ Settings, and where packaged data lies. The only reader of the environment.
 | ``ENFORCER_MAVEN_URL`` | a mirror of Maven Central for the local stack | Maven Central |
 | ``M2_REPO`` | a Maven repository that is read before anything is downloaded | none |
 | ``ENFORCER_REDACTION_KEY_FILE`` | key of the redaction styles hash and pseudonym, the same for all workers | none |
+| ``ENFORCER_SIGN_KEY`` | private key that changes of policies are signed with | none |
+| ``ENFORCER_POLICY_KEYS`` | public keys of those who may change policies: a file, or a directory of ``*.pub`` | none |
 | ``ENFORCER_DEBUG`` | ``1``: show tracebacks | off |
 | ``NO_COLOR`` | no colour, whatever its value | off |
 """
@@ -44,6 +46,8 @@ class Settings:
     maven_url: str | None = None
     maven_repository: Path | None = None
     redaction_key_file: Path | None = None
+    sign_key: Path | None = None
+    policy_keys: Path | None = None
     debug: bool = False
     no_color: bool = False
 
@@ -72,6 +76,8 @@ class Settings:
             maven_url=values.get("ENFORCER_MAVEN_URL") or None,
             maven_repository=path("M2_REPO"),
             redaction_key_file=path("ENFORCER_REDACTION_KEY_FILE"),
+            sign_key=path("ENFORCER_SIGN_KEY"),
+            policy_keys=path("ENFORCER_POLICY_KEYS"),
             debug=values.get("ENFORCER_DEBUG", "").lower() in _TRUE,
             no_color=bool(values.get("NO_COLOR")),
         )
@@ -98,6 +104,46 @@ def redaction_key(file: Path | None) -> bytes | None:
             help="make one: openssl rand -hex 32",
         )
     return key
+
+
+def signing_key(file: Path) -> bytes:
+    """
+    The private key in *file*, in PEM.
+
+    Raises: ConfigError, if it cannot be read, or if others can read it.
+    """
+    try:
+        text = file.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"the signing key in {file} cannot be read: {error.strerror}",
+            help="make one: enforcer policy keygen FILE",
+        ) from error
+    if readable_by_others(file):
+        raise ConfigError(
+            f"the signing key in {file} can be read by others",
+            help=f"chmod 600 {file}; if they may have read it, make another one",
+            code="key_permissions",
+        )
+    return text
+
+
+def policy_keys(place: Path | None) -> tuple[bytes, ...]:
+    """
+    The public keys in a file, or in the ``*.pub`` of a directory; none without *place*.
+
+    Raises: ConfigError, if nothing is there or it cannot be read.
+    """
+    if place is None:
+        return ()
+    files = sorted(place.glob("*.pub")) if place.is_dir() else [place]
+    try:
+        texts = tuple(file.read_bytes() for file in files)
+    except OSError as error:
+        raise ConfigError(f"policy keys cannot be read: {error}") from error
+    if not texts:
+        raise ConfigError(f"{place} holds no *.pub", help="`enforcer policy keygen` writes them")
+    return texts
 
 
 def readable_by_others(file: Path) -> bool:

@@ -220,6 +220,10 @@ class Metrics:
         """A set of policies came into force."""
         self._add("policy_changes", 1)
 
+    def policy_refused(self, code: str) -> None:
+        """A policy record was not believed."""
+        self._add("policy_refused", 1, "code", code)
+
     def policies_known(self, age_s: float) -> None:
         """So long ago the policy table was last known to be at the end of its topic."""
         self._policy_age_s = age_s
@@ -274,6 +278,7 @@ _COUNTERS = {
     "commit_failures": ("Commits failed or indefinite.", ""),
     "detector_seconds": ("Time spent in detectors.", ""),
     "policy_changes": ("Policy sets that came into force.", ""),
+    "policy_refused": ("Policy records that were not believed.", "code"),
 }
 
 _REQUEST_BYTES_MAX = 8_192
@@ -291,7 +296,8 @@ class HealthServer:
     """
     ``/live``, ``/ready`` and ``/metrics`` over plain HTTP; on the loopback unless told otherwise.
 
-    *live* and *ready* are asked at each request and answer None, or why not (status 503).
+    *live* and *ready* are asked at each request and answer None, or why not (status 503). *notes* are lines that a
+    ready one says besides ``ok``.
     """
 
     def __init__(
@@ -300,8 +306,10 @@ class HealthServer:
         *,
         live: Callable[[], str | None],
         ready: Callable[[], str | None],
+        notes: Callable[[], list[str]] = list,
     ) -> None:
         self._metrics = metrics
+        self._notes = notes
         self._checks = {"/live": live, "/ready": ready}
         self._server: asyncio.Server | None = None
 
@@ -342,7 +350,7 @@ class HealthServer:
         if check is None:
             return _response(404, "text/plain", b"/live, /ready, /metrics\n", method)
         why_not = check()
-        text = "ok" if why_not is None else why_not
+        text = "\n".join(["ok", *self._notes()]) if why_not is None else why_not
         status = 200 if why_not is None else 503
         return _response(status, "text/plain; charset=utf-8", f"{text}\n".encode(), method)
 

@@ -16,6 +16,7 @@ from enforcer.cli.broker_options import (
     resolve,
 )
 from enforcer.cli.output import OutputFormat, OutputOption, emit, note, write
+from enforcer.cli.policy_keys import PolicyKeysOption, verifier_of
 from enforcer.config import Settings
 
 EXIT_NOT_READY = 8
@@ -27,6 +28,7 @@ def doctor(
         Path | None,
         typer.Option("--state-dir", help="Of the worker that shall run here.", file_okay=False),
     ] = None,
+    keys: PolicyKeysOption = None,
     group: GroupOption = None,
     principal: PrincipalOption = None,
     bootstrap: BootstrapOption = None,
@@ -58,6 +60,7 @@ def doctor(
             directory,
             group=group,
             principals=acls.checked_principals(principal or ()),
+            verifier=verifier_of(keys, target.prefix),
         )
     )
     failed = sum(line.status == "fail" for line in lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -14,6 +13,7 @@ from enforcer.cli import (
     policy_compile,
     policy_fmt,
     policy_import,
+    policy_keys,
     policy_prove,
     policy_schema,
     policy_test,
@@ -22,6 +22,13 @@ from enforcer.cli.broker_options import BootstrapOption, KafkaConfigOption, Pref
 from enforcer.cli.findings_report import report
 from enforcer.cli.output import OutputFormat, OutputOption, emit, note, write
 from enforcer.cli.policy_files import load
+from enforcer.cli.policy_keys import (
+    PolicyKeysOption,
+    SignKeyOption,
+    author,
+    signing_of,
+    verifier_of,
+)
 from enforcer.cli.policy_wait import TimeoutOption, WaitOption, show_changes, show_in_force
 from enforcer.errors import ConfigError, NotFoundError
 
@@ -41,6 +48,8 @@ app.command("prove")(policy_prove.prove)
 app.command("equivalent")(policy_prove.equivalent)
 app.command("import")(policy_import.import_)
 app.command("schema")(policy_schema.schema)
+app.command("keygen")(policy_keys.keygen)
+app.command("sign")(policy_keys.sign)
 
 
 @app.command("apply")
@@ -50,6 +59,8 @@ def apply_(
     prune: Annotated[
         bool, typer.Option("--prune", help="Take everything else of the same scopes out of force.")
     ] = False,
+    sign_key: SignKeyOption = None,
+    keys: PolicyKeysOption = None,
     wait: WaitOption = False,
     timeout_s: TimeoutOption = 30.0,
     bootstrap: BootstrapOption = None,
@@ -75,10 +86,11 @@ def apply_(
     from enforcer.control import policies  # noqa: PLC0415 — only who writes needs it
 
     target = resolve(bootstrap, prefix, kafka_config=kafka_config)
+    signing = signing_of(sign_key, keys, target.prefix)
 
     async def work(broker: KafkaBroker) -> None:
         changes = await policies.apply(
-            broker, target.prefix, loaded.documents, prune=prune, author=_author()
+            broker, target.prefix, loaded.documents, prune=prune, author=author(), signing=signing
         )
         scopes = {document.scope for document in loaded.documents}
         await show_in_force(
@@ -106,6 +118,8 @@ def stop(
         bool, typer.Option("--undo", help="Take the stop of exactly these names out of force.")
     ] = False,
     reason: Annotated[str, typer.Option("--reason", help="What callers are told.")] = "",
+    sign_key: SignKeyOption = None,
+    keys: PolicyKeysOption = None,
     wait: WaitOption = False,
     timeout_s: TimeoutOption = 30.0,
     bootstrap: BootstrapOption = None,
@@ -129,10 +143,11 @@ def stop(
     from enforcer.policy import STOPS  # noqa: PLC0415 — as above
 
     target = resolve(bootstrap, prefix, kafka_config=kafka_config)
+    signing = signing_of(sign_key, keys, target.prefix)
 
     async def work(broker: KafkaBroker) -> None:
         changes = await stops.stop(
-            broker, target.prefix, names, undo=undo, reason=reason, author=_author()
+            broker, target.prefix, names, undo=undo, reason=reason, author=author(), signing=signing
         )
         await show_in_force(
             broker,
@@ -148,12 +163,13 @@ def stop(
 
 @app.command("list")
 def list_(
+    keys: PolicyKeysOption = None,
     bootstrap: BootstrapOption = None,
     prefix: PrefixOption = None,
     kafka_config: KafkaConfigOption = None,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
-    """List every document in force."""
+    """List every document in force; with --policy-keys, what agents refuse too."""
     from enforcer.control import policies  # noqa: PLC0415 — only who reads the topic needs it
 
     target = resolve(bootstrap, prefix, kafka_config=kafka_config)
@@ -161,7 +177,9 @@ def list_(
         bootstrap,
         prefix,
         kafka_config,
-        lambda broker: policies.list_documents(broker, target.prefix),
+        lambda broker: policies.list_documents(
+            broker, target.prefix, verifier_of(keys, target.prefix)
+        ),
     )
     if output is OutputFormat.TABLE and not found:
         note("no policy is in force; `enforcer policy apply PATH` puts some there")
@@ -201,6 +219,8 @@ def delete(
     tenant: Annotated[
         str | None, typer.Option("--tenant", help="Of this scope, if several have the id.")
     ] = None,
+    sign_key: SignKeyOption = None,
+    keys: PolicyKeysOption = None,
     bootstrap: BootstrapOption = None,
     prefix: PrefixOption = None,
     kafka_config: KafkaConfigOption = None,
@@ -210,12 +230,13 @@ def delete(
     from enforcer.control import policies  # noqa: PLC0415 — as above
 
     target = resolve(bootstrap, prefix, kafka_config=kafka_config)
+    signing = signing_of(sign_key, keys, target.prefix)
     changes = _with_broker(
         bootstrap,
         prefix,
         kafka_config,
         lambda broker: policies.delete(
-            broker, target.prefix, document_id, scope=tenant, author=_author()
+            broker, target.prefix, document_id, scope=tenant, author=author(), signing=signing
         ),
     )
     show_changes(changes, output)
@@ -237,10 +258,3 @@ def _with_broker(
             return await work(broker)
 
     return asyncio.run(run())
-
-
-def _author() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""

@@ -75,7 +75,12 @@ async def show_in_force(
             note(line)
 
     state = await acks.wait_in_force(
-        broker, prefix, offset, scopes=named, timeout_s=timeout_s, told=told
+        broker,
+        prefix,
+        offset,
+        scopes=named,
+        timeout_s=timeout_s,
+        told=told,
     )
     for scope, why in sorted(state.invalid.items()):
         note(f"every request of {scope} is denied, policy_invalid: {why}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from enforcer.cli.broker_options import BootstrapOption, KafkaConfigOption, PrefixOption, resolve
+from enforcer.cli.policy_keys import PolicyKeysOption, public_keys
 from enforcer.config import Settings, redaction_key
 from enforcer.errors import ConfigError, UnavailableError
 
@@ -107,6 +108,7 @@ def worker(
             dir_okay=False,
         ),
     ] = None,
+    policy_keys: PolicyKeysOption = None,
     entities: Annotated[
         str | None,
         typer.Option(
@@ -157,6 +159,7 @@ def worker(
             "policy_stale_ms_max": policy_stale_ms,
             "pseudonym_key": _pseudonym_key(pseudonym_key_file),
             "redaction_key": redaction_key(redaction_key_file or settings.redaction_key_file),
+            "policy_keys": public_keys(policy_keys, settings),
         },
         broker=load(bootstrap=target.bootstrap, prefix=target.prefix, file=target.kafka_config),
         metrics_host=metrics_host,
@@ -267,7 +270,12 @@ async def serve(
             open_table=lambda partition: open_table(config.state_dir, partition),
             text_readers=text_readers,
         )
-        health = HealthServer(metrics, live=lambda: None, ready=lambda: _why_not(running))
+        health = HealthServer(
+            metrics,
+            live=lambda: None,
+            ready=lambda: _why_not(running),
+            notes=lambda: [f"policy refused: {each}" for each in running.refused_policies],
+        )
         if metrics_port is not None:
             try:
                 await health.start(metrics_host, metrics_port)

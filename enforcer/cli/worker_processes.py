@@ -30,7 +30,7 @@ def run_processes(given: Given, processes: int, *, log_level: str) -> int:
         stop_timeout_s=STOP_TIMEOUT_S,
     )
     fleet = FleetHealth(supervisor)
-    server = HealthServer(fleet, live=lambda: None, ready=fleet.why_not)
+    server = HealthServer(fleet, live=lambda: None, ready=fleet.why_not, notes=fleet.notes)
 
     async def listen() -> None:
         if given.metrics_port is None:

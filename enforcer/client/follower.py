@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from enforcer.broker.ports import Broker, Partition, Reader, Record
     from enforcer.client.tenants import Tenants
+    from enforcer.policy.trust import Trust
 
 _POLL_MS: Final = 1000
 _BACKOFF_S: Final = 0.25
@@ -39,12 +40,14 @@ class Follower:
         gateway: bytes,
         tenants: Tenants,
         take: Callable[[bytes], None],
+        trust: Trust | None = None,
     ) -> None:
         self._broker = broker
         self._decisions = [(decisions, number) for number in range(partitions)]
         self._policies = (policies, 0)
         self._gateway = gateway
         self._tenants = tenants
+        self._trust = trust
         self._take = take
         self._reader: Reader | None = None
         self._positions: dict[Partition, int] = {}
@@ -80,7 +83,8 @@ class Follower:
         for place, records in polled.items():
             if place == self._policies:
                 for record in records:
-                    self._tenants.apply(record.key, record.value)
+                    if not self._is_refused(record):
+                        self._tenants.apply(record.key, record.value)
             else:
                 for record in records:
                     for name, content in record.headers:
@@ -91,6 +95,15 @@ class Follower:
                                 self.foreign += 1
                             break
             self._positions[place] = records[-1].offset + 1
+
+    def _is_refused(self, record: Record) -> bool:
+        """Whether it is not to be believed: what a tenant does at a deadline is not everybody's to say."""
+        if self._trust is None:
+            return False
+        refusal = self._trust.look(record.offset, record.key, record.value, record.headers)
+        if refusal is not None:
+            _log.warning("policy_record_refused", scope=refusal.scope, code=refusal.code)
+        return refusal is not None
 
     async def _reopen(self) -> None:
         while True:

@@ -30,8 +30,11 @@ from enforcer.client.outcome import Outcome, Stats
 from enforcer.client.sender import Parcel, Sender
 from enforcer.client.tenants import Tenants
 from enforcer.errors import EnforcerError, RequestError, UnavailableError
+from enforcer.policy.signing import Verifier
+from enforcer.policy.trust import Trust
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -56,6 +59,7 @@ class Gateway:
         prefix: First part of every topic's name.
         gateway_id: Name of this instance, the header its verdicts come back by; unique, or left out.
         kafka_config: TLS and SASL settings, as ``--kafka-config`` has them, where *broker* is addresses.
+        policy_keys: Public keys of those who may change policies, in PEM; what none of them signed is not believed.
         calls_max: Calls in flight; one more is refused with code ``too_many_calls``.
     """
 
@@ -66,11 +70,13 @@ class Gateway:
         prefix: str = "enforcer",
         gateway_id: str | None = None,
         kafka_config: Path | None = None,
+        policy_keys: Sequence[bytes] = (),
         calls_max: int = CALLS_MAX,
     ) -> None:
         self.gateway_id = gateway_id or uuid.uuid4().hex
         self._broker_or_bootstrap = broker
         self._kafka_config = kafka_config
+        self._trust = Trust(Verifier(policy_keys, prefix=prefix)) if policy_keys else None
         self._header = self.gateway_id.encode()
         self._gateway = ("gateway", self._header)
         self._requests = f"{prefix}.requests"
@@ -131,6 +137,7 @@ class Gateway:
             policies=self._policies,
             gateway=self._header,
             tenants=self._tenants,
+            trust=self._trust,
             take=self._take,
         )
         self._sender = Sender(broker, (self._requests, self._usage), self._refused)

@@ -2,7 +2,8 @@
 Who has a change of policies in force: every agent, by what its worker says on ``policy-acks``.
 
 There is one agent a partition. A partition counts once any worker has said that its agent decides under a policy
-table past the change: whoever takes the partition over later has waited for the table's end before it decides.
+table past the change: whoever takes the partition over later has waited for the table's end before it decides. A worker
+may also say that it refused the change, for want of a signature it knows.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ class InForce:
     seconds: float = 0.0
     invalid: dict[str, str] = field(default_factory=dict)
     """Scope to why the change denies it, by any worker's word."""
+    why_refused: dict[str, str] = field(default_factory=dict)
+    """Scope to why its newest record was not believed, by any worker's word."""
     _partitions: set[int] = field(default_factory=set)
+    _refused: set[int] = field(default_factory=set)
 
     @property
     def agents(self) -> int:
@@ -46,11 +50,23 @@ class InForce:
         """The partitions whose agents have not."""
         return [p for p in range(self.of) if p not in self._partitions]
 
+    @property
+    def refused(self) -> list[int]:
+        """The partitions whose agents know of the change, and go on as before."""
+        return sorted(self._refused)
+
     def take(self, ack: events.PolicyAck) -> None:
         """Take a worker's word."""
-        if ack.policy_offset > self.offset:
-            self._partitions.update(p for p in ack.partitions if p < self.of)
+        if ack.policy_offset <= self.offset:
+            return
+        ours = {p for p in ack.partitions if p < self.of}
+        self.why_refused |= {s: why for s, why in ack.refused.items() if s in self.scopes}
+        if self.scopes.isdisjoint(ack.refused):
+            self._partitions |= ours
+            self._refused -= ours
             self.invalid |= {s: why for s, why in ack.invalid.items() if s in self.scopes}
+        else:
+            self._refused |= ours - self._partitions
 
 
 async def wait_in_force(
@@ -91,6 +107,8 @@ async def wait_in_force(
                 told(state)
             if state.agents == state.of:
                 return state
+            if state.refused and state.agents + len(state.refused) == state.of:
+                raise _refused(state)
             if state.seconds > timeout_s:
                 raise _late(state, timeout_s)
             for records in (await reader.poll(POLL_MS)).values():
@@ -105,6 +123,15 @@ def _take(state: InForce, value: bytes | None) -> None:
         state.take(events.decode_policy_ack(value or b""))
     except EnforcerError:
         return  # Nobody we know wrote it, and nothing is decided by it.
+
+
+def _refused(state: InForce) -> UnavailableError:
+    return UnavailableError(
+        f"{len(state.refused)} of {state.of} agents refuse it, and go on as before: "
+        + "; ".join(sorted(state.why_refused.values())),
+        help="sign with a key that workers know by --policy-keys: --sign-key FILE",
+        code="policy_refused",
+    )
 
 
 def _late(state: InForce, timeout_s: float) -> UnavailableError:

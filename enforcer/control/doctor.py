@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from enforcer.broker import Broker, BrokerConfig, TopicInfo
+    from enforcer.policy.signing import Verifier
 
 FREE_BYTES_MIN: Final = 1024**3
 CLOCK_AHEAD_MS_MAX: Final = 5_000
@@ -42,6 +43,7 @@ async def examine(
     *,
     group: str | None = None,
     principals: Mapping[str, str] | None = None,
+    verifier: Verifier | None = None,
 ) -> list[Line]:
     """
     All checks, in the order in which they are best mended.
@@ -52,6 +54,7 @@ async def examine(
         state_dir: Of the worker that shall run here.
         group: The workers' consumer group; the prefix unless given.
         principals: Role to principal, where it is not ``User:<prefix>-<role>``.
+        verifier: Whose signatures of policies are believed, if any.
     """
     lines = [_state_directory(state_dir), _disk(state_dir)]
     begun_s = time.perf_counter()
@@ -71,7 +74,7 @@ async def examine(
         )
         found += await _asked("topics", _topics(broker, prefix, count))
         if all(each.check not in _TOPICS or each.status != "fail" for each in found):
-            found += await _asked("policies", _data(broker, prefix))
+            found += await _asked("policies", _data(broker, prefix, verifier))
         return [*found, *lines]
     finally:
         await broker.stop()
@@ -97,8 +100,8 @@ def _versions() -> Line:
     return Line("versions", "ok", said)
 
 
-async def _data(broker: Broker, prefix: str) -> list[Line]:
-    return [await _clock(broker, prefix), *await _policies(broker, prefix)]
+async def _data(broker: Broker, prefix: str, verifier: Verifier | None) -> list[Line]:
+    return [await _clock(broker, prefix), *await _policies(broker, prefix, verifier)]
 
 
 async def _topics(broker: Broker, prefix: str, brokers: int) -> list[Line]:
@@ -169,8 +172,8 @@ async def _clock(broker: Broker, prefix: str) -> Line:
     return Line("clock", "ok", "no record is ahead of this machine's clock")
 
 
-async def _policies(broker: Broker, prefix: str) -> list[Line]:
-    listed = await policies.list_documents(broker, prefix)
+async def _policies(broker: Broker, prefix: str, verifier: Verifier | None) -> list[Line]:
+    listed = await policies.list_documents(broker, prefix, verifier)
     problems = [f"{d.scope}: {d.problem}" for d in listed if d.problem]
     stops = [d.detail for d in listed if d.kind == "Stop"]
     tenants = {d.scope for d in listed} - {"*", "!"}
@@ -178,7 +181,14 @@ async def _policies(broker: Broker, prefix: str) -> list[Line]:
         lines = [Line("policies", "warn", "none is in force: every request is denied", "enforcer policy apply PATH")]  # fmt: skip
     else:
         good = f"{len(listed)} documents, {len(tenants)} tenants"
-        lines = [line("policies", problems, good, "apply the documents again")]
+        lines = [
+            line(
+                "policies",
+                problems,
+                good,
+                "apply the documents again; with --sign-key where they are refused",
+            )
+        ]
     if stops:
         lines.append(Line("stops", "warn", f"stopped: {'; '.join(stops[:3])}", "enforcer policy stop ... --undo"))  # fmt: skip
     return [*lines, await _agents(broker, prefix, listed)]

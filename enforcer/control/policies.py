@@ -5,6 +5,9 @@ A change is one transaction under one transactional id for the whole installatio
 whoever began before, so the set that was read is the one that is replaced, or nothing happens. In it go, in this
 order, the documents to the history and to ``policies``, then one set record a scope, to both. Agents read committed:
 they see all of it or nothing.
+
+Where policies are signed, every record of the change is, and what was there before is believed only as far as agents
+would: nobody signs what an intruder has put there.
 """
 
 from __future__ import annotations
@@ -15,22 +18,25 @@ from typing import TYPE_CHECKING, Final
 
 from enforcer import events, policy
 from enforcer.broker.acls import policies_transactional_id
+from enforcer.control.published import Published, Signing, check_topics, read, read_published
 from enforcer.errors import (
     AgentFencedError,
+    ConfigError,
     ConflictError,
-    EnforcerError,
+    IntegrityError,
     NotFoundError,
     PolicyError,
 )
 from enforcer.policy import documents as models
+from enforcer.policy.signing import HISTORY, POLICIES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from enforcer.broker.ports import Broker, Outgoing, Reader
+    from enforcer.broker.ports import Broker, Outgoing
+    from enforcer.policy.signing import Headers, Verifier
 
 DAY_MS: Final = 86_400_000
-POLL_MS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,88 +68,17 @@ class SetChange:
     """Of its set record in the policy topic."""
 
 
-class Published:
-    """What the policy topic says: documents by digest and the newest set, a scope each."""
-
-    __slots__ = ("documents", "end", "set_offsets", "sets", "written_ms")
-
-    def __init__(self) -> None:
-        self.documents: dict[tuple[str, str], events.PolicyDocument] = {}
-        self.written_ms: dict[tuple[str, str], int] = {}
-        self.sets: dict[str, events.PolicySet] = {}
-        self.set_offsets: dict[str, int] = {}
-        self.end = 0
-
-    def apply(self, key: bytes, value: bytes | None, timestamp_ms: int, offset: int = -1) -> None:
-        """Take one record in; what cannot be read is passed over, for here it can only be replaced."""
-        scope, _, rest = key.decode("utf-8", "replace").partition("/")
-        digest = rest.removeprefix("doc/")
-        if value is None:
-            self.documents.pop((scope, digest), None)
-            if rest == "set":
-                self.sets.pop(scope, None)
-            return
-        try:
-            if rest == "set":
-                self.sets[scope] = events.decode_policy_set(value)
-                self.set_offsets[scope] = offset
-            else:
-                self.documents[scope, digest] = events.decode_policy_document(value)
-                self.written_ms[scope, digest] = timestamp_ms
-        except EnforcerError:
-            return
-
-    def in_force(self, scope: str) -> dict[tuple[str, str], events.PolicyDocument]:
-        """The documents of a scope's newest set, by kind and id."""
-        newest = self.sets.get(scope)
-        named = newest.documents if newest is not None else []
-        found = [self.documents[scope, d] for d in named if (scope, d) in self.documents]
-        return {(document.kind, document.id): document for document in found}
-
-
-async def read_published(broker: Broker, prefix: str) -> Published:
-    """Everything in the policy topic, as of now. Raises NotFoundError where there is none."""
-    await _check_topics(broker, prefix)
-    reader = await broker.open_reader(read_committed=True)
-    try:
-        return await _read(reader, f"{prefix}.policies")
-    finally:
-        await reader.close()
-
-
-async def _check_topics(broker: Broker, prefix: str) -> None:
-    wanted = [f"{prefix}.policies", f"{prefix}.policy-history"]
-    missing = []
-    for topic in wanted:
-        # Not described: that takes the right to read settings, which nobody here needs.
-        try:
-            await broker.partitions(topic)
-        except NotFoundError:
-            missing.append(topic)
-    if missing:
-        raise NotFoundError(
-            f"the broker has no topic {' and no '.join(missing)}",
-            help="run `enforcer topics apply`",
-        )
-
-
-async def _read(reader: Reader, topic: str) -> Published:
-    published = Published()
-    place = (topic, 0)
-    published.end = (await reader.offsets_end([place]))[place]
-    reader.assign([place])
-    await reader.seek_to_beginning(place)
-    while (reader.position(*place) or 0) < published.end:
-        for records in (await reader.poll(POLL_MS)).values():
-            for record in records:
-                published.apply(record.key or b"", record.value, record.timestamp, record.offset)
-    return published
-
-
-async def list_documents(broker: Broker, prefix: str) -> list[Listed]:
-    """Every document in force, by scope, kind and id."""
-    published = await read_published(broker, prefix)
+async def list_documents(
+    broker: Broker, prefix: str, verifier: Verifier | None = None
+) -> list[Listed]:
+    """Every document in force, by scope, kind and id; with *verifier*, what is not believed too, as a problem."""
+    published = await read_published(broker, prefix, verifier)
     found: list[Listed] = []
+    if published.trust is not None:
+        found.extend(
+            Listed(scope, "?", "?", "", published.trust.revision(scope), f"refused: {refusal}")
+            for scope, refusal in sorted(published.trust.refused.items())
+        )
     for scope, newest in sorted(published.sets.items()):
         in_force = published.in_force(scope)
         found.extend(
@@ -176,14 +111,19 @@ async def set_offset(broker: Broker, prefix: str, scopes: Iterable[str]) -> int:
 
 
 async def show_document(
-    broker: Broker, prefix: str, document_id: str, *, scope: str | None = None
+    broker: Broker,
+    prefix: str,
+    document_id: str,
+    *,
+    scope: str | None = None,
+    verifier: Verifier | None = None,
 ) -> events.PolicyDocument:
     """
     The document in force with this id.
 
     Raises: NotFoundError; ConflictError, when several have it and *scope* does not say which.
     """
-    published = await read_published(broker, prefix)
+    published = await read_published(broker, prefix, verifier)
     found = [
         document
         for in_scope in published.sets
@@ -211,16 +151,20 @@ async def apply(
     *,
     prune: bool = False,
     author: str = "",
+    signing: Signing | None = None,
 ) -> list[SetChange]:
     """
     Put *documents* in force: each replaces the one of its scope, kind and id; the others stay.
 
     Args:
         prune: Make the sets of the scopes that occur exactly these documents.
+        author: Who does it, for the record.
+        signing: Where policies are signed.
 
     Returns: One change for each scope that is other now; none where nothing would change.
     Raises: PolicyError, when the documents of a scope do not check together; ConflictError, when somebody else
-    changed policies meanwhile.
+    changed policies meanwhile; ConfigError, without *signing* where sets are signed; IntegrityError, when a set that
+    would be kept is not signed by anybody known.
     """
     by_scope: dict[str, dict[tuple[str, str], events.PolicyDocument]] = {}
     for document in documents:
@@ -232,47 +176,115 @@ async def apply(
     ) -> dict[tuple[str, str], events.PolicyDocument]:
         return by_scope[scope] if prune else {**now, **by_scope[scope]}
 
-    return await _change(broker, prefix, list(by_scope), wanted, author=author)
+    return await _change(
+        broker, prefix, list(by_scope), wanted, author=author, signing=signing, prune=prune
+    )
 
 
 async def delete(
-    broker: Broker, prefix: str, document_id: str, *, scope: str | None = None, author: str = ""
+    broker: Broker,
+    prefix: str,
+    document_id: str,
+    *,
+    scope: str | None = None,
+    author: str = "",
+    signing: Signing | None = None,
 ) -> list[SetChange]:
     """
     Take the document with this id out of force.
 
     Raises: NotFoundError, ConflictError as ``show_document``; PolicyError, when another document needs it.
     """
-    gone = await show_document(broker, prefix, document_id, scope=scope)
+    verifier = None if signing is None else signing.verifier
+    gone = await show_document(broker, prefix, document_id, scope=scope, verifier=verifier)
 
     def wanted(
         _: str, now: dict[tuple[str, str], events.PolicyDocument]
     ) -> dict[tuple[str, str], events.PolicyDocument]:
         return {name: d for name, d in now.items() if name != (gone.kind, gone.id)}
 
-    return await _change(broker, prefix, [gone.scope], wanted, author=author)
+    return await _change(broker, prefix, [gone.scope], wanted, author=author, signing=signing)
+
+
+async def sign(
+    broker: Broker, prefix: str, signing: Signing, *, adopt: bool = False, author: str = ""
+) -> list[SetChange]:
+    """
+    Sign every set in force once more, as it is: after a change of keys, or to begin with signatures.
+
+    Args:
+        broker: Started.
+        prefix: Of the installation.
+        signing: The key from now on, and those believed until now.
+        adopt: Sets too that nobody known has signed.
+        author: Who does it, for the record.
+
+    Raises: IntegrityError for such sets without *adopt*; ConflictError as ``apply``.
+    """
+    known = await read_published(broker, prefix, signing.verifier)
+    whole = await read_published(broker, prefix)
+    adopted = known.refused_scopes()
+    if adopted and not adopt:
+        raise _not_signed(adopted)
+    scopes = {*known.sets, *adopted}
+
+    def wanted(
+        scope: str, now: dict[tuple[str, str], events.PolicyDocument]
+    ) -> dict[tuple[str, str], events.PolicyDocument]:
+        return whole.in_force(scope) if scope in adopted else now
+
+    revisions = {scope: found.revision for scope, found in whole.sets.items()}
+    return await _change(
+        broker,
+        prefix,
+        scopes,
+        wanted,
+        author=author,
+        signing=signing,
+        prune=True,
+        again=revisions,
+    )
+
+
+def _not_signed(scopes: Sequence[str]) -> IntegrityError:
+    return IntegrityError(
+        f"the policies of {', '.join(scopes)} are not signed by a known key",
+        help="look at `enforcer policy list`; if all of it is yours: enforcer policy sign --adopt",
+        code="not_signed",
+    )
 
 
 async def _change(
-    broker: Broker, prefix: str, scopes: Iterable[str], wanted: object, *, author: str
+    broker: Broker,
+    prefix: str,
+    scopes: Iterable[str],
+    wanted: object,
+    *,
+    author: str,
+    signing: Signing | None,
+    prune: bool = False,
+    again: Mapping[str, int] | None = None,
 ) -> list[SetChange]:
-    """Read, change and write under one fence."""
+    """Read, change and write under one fence; with *again* (scope to revision), sets too that stay as they are."""
     assert callable(wanted)
-    await _check_topics(broker, prefix)
+    await check_topics(broker, prefix)
     changes: list[SetChange] = []
     ledger = broker.open_ledger(policies_transactional_id(prefix))
     reader = await broker.open_reader(read_committed=True)
     try:
         # Fenced first, read then: nobody can commit a change between the two.
         await ledger.start()
-        published = await _read(reader, f"{prefix}.policies")
+        published = await read(
+            broker, reader, prefix, None if signing is None else signing.verifier
+        )
+        _check_signed(published, scopes, signing, prune=prune)
         records: list[Outgoing] = []
         history: list[Outgoing] = []
         places: list[int] = []
         now_ms = int(time.time() * 1000)
         for scope in sorted(scopes):
             now = published.in_force(scope)
-            change = _set_change(published, scope, now, wanted(scope, now))
+            change = _set_change(published, scope, now, wanted(scope, now), again=again)
             if change is None:
                 continue
             _check_whole(scope, now, wanted(scope, now))
@@ -287,7 +299,7 @@ async def _change(
             )
             for document in wanted(scope, now).values():
                 value = events.encode_policy_document(document)
-                if published.documents.get((scope, document.digest)) is None:
+                if again is not None or (scope, document.digest) not in published.written_ms:
                     records.append((f"{scope}/doc/{document.digest}".encode(), value, (), None))
                 history.append((document.digest.encode(), value, (), None))
             value = events.encode_policy_set(record)
@@ -299,8 +311,8 @@ async def _change(
         if changes:
             await ledger.begin()
             # History first: no agent decides under a set that is not in it.
-            kept = ledger.send(f"{prefix}.policy-history", 0, history)
-            told = ledger.send(f"{prefix}.policies", 0, records)
+            kept = ledger.send(f"{prefix}.{HISTORY}", 0, _signed(signing, HISTORY, history))
+            told = ledger.send(f"{prefix}.{POLICIES}", 0, _signed(signing, POLICIES, records))
             await kept
             first = await told
             await ledger.commit()
@@ -314,6 +326,33 @@ async def _change(
         await reader.close()
         await ledger.close()
     return changes
+
+
+def _check_signed(
+    published: Published, scopes: Iterable[str], signing: Signing | None, *, prune: bool
+) -> None:
+    """Refuse a change that agents would not believe, or that would take an intruder's documents along."""
+    if signing is None:
+        if published.is_signed:
+            raise ConfigError(
+                "policies are signed here, and this change is not: agents would refuse it",
+                help="give --sign-key FILE, or ENFORCER_SIGN_KEY",
+                code="sign_key",
+            )
+        return
+    lost = [scope for scope in published.refused_scopes() if scope in set(scopes)]
+    if lost and not prune:
+        raise _not_signed(lost)
+
+
+def _signed(signing: Signing | None, topic: str, records: Iterable[Outgoing]) -> list[Outgoing]:
+    if signing is None:
+        return list(records)
+
+    def headers(key: bytes | None, value: bytes | None) -> Headers:
+        return signing.signer.headers(topic, key or b"", value)
+
+    return [(key, value, headers(key, value), at) for key, value, _, at in records]
 
 
 def _check_whole(
@@ -349,10 +388,12 @@ def _set_change(
     scope: str,
     now: dict[tuple[str, str], events.PolicyDocument],
     then: dict[tuple[str, str], events.PolicyDocument],
+    *,
+    again: Mapping[str, int] | None = None,
 ) -> SetChange | None:
     digest = policy.set_digest(d.digest for d in then.values())
     newest = published.sets.get(scope)
-    if newest is not None and newest.digest == digest:
+    if newest is not None and newest.digest == digest and again is None:
         return None
     if newest is None and not then:
         return None
@@ -362,7 +403,7 @@ def _set_change(
 
     return SetChange(
         scope=scope,
-        revision=newest.revision + 1 if newest is not None else 1,
+        revision=max(newest.revision if newest else 0, (again or {}).get(scope, 0)) + 1,
         digest=digest,
         replaces=newest.digest if newest is not None else None,
         added=names(then.keys() - now.keys()),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from enforcer.broker.ports import Broker
+    from enforcer.control.published import Signing
 
 
 async def stop(
@@ -31,6 +32,7 @@ async def stop(
     undo: bool = False,
     reason: str = "",
     author: str = "",
+    signing: Signing | None = None,
 ) -> list[policies.SetChange]:
     """
     The kill switch: deny every request that *names* name, or *undo* that.
@@ -39,13 +41,17 @@ async def stop(
         names: ``tenant``, ``model``, ``provider``, one or more; all that are given must hold.
         undo: Take the stop of exactly these names out of force.
         reason: What callers are told.
+        author: Who does it, for the record.
+        signing: Where policies are signed.
 
     Returns: The change of the scope of stops; none where it is stopped already, for the same reason.
     Raises: NotFoundError for an undo of what is not stopped; PolicyError; ConflictError.
     """
     name = stop_id(names)
     if undo:
-        return await policies.delete(broker, prefix, name, scope=SCOPE, author=author)
+        return await policies.delete(
+            broker, prefix, name, scope=SCOPE, author=author, signing=signing
+        )
     body = {
         "apiVersion": "enforcer/v1",
         "kind": "Stop",
@@ -54,7 +60,7 @@ async def stop(
     }
     loaded = policy.load([("stop.json", orjson.dumps(body).decode())])
     raise_errors(loaded.findings)
-    return await policies.apply(broker, prefix, loaded.documents, author=author)
+    return await policies.apply(broker, prefix, loaded.documents, author=author, signing=signing)
 
 
 def stop_id(names: Mapping[str, str]) -> str:

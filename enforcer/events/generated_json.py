@@ -1396,6 +1396,11 @@ def read_policy_ack(d: Any) -> PolicyAck:
         if type(v) is not int or not INT64_MIN <= v <= INT64_MAX:
             raise bad_integer(v, 'time_us')
         r.time_us = v
+    v = get('refused')
+    if v is None:
+        r.refused = {}
+    else:
+        r.refused = read_map('refused', v, read_string)
     return r
 
 
@@ -1407,6 +1412,7 @@ def json_policy_ack(r: PolicyAck) -> dict[str, Any]:
         'sets': r.sets.copy(),
         'invalid': r.invalid.copy(),
         'time_us': r.time_us,
+        'refused': r.refused.copy(),
     }
 
 

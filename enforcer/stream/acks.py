@@ -72,7 +72,7 @@ class PolicyAcks:
                 self._changed.clear()
                 ack = self._now()
                 # The offset alone moves with every record of the topic, tombstones too.
-                says = (ack.partitions, ack.sets, ack.invalid)
+                says = (ack.partitions, ack.sets, ack.invalid, ack.refused)
                 if says != sent:
                     await self._send(producer, ack)
                     sent = says

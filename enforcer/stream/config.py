@@ -51,6 +51,9 @@ class WorkerConfig(BaseModel):
     redaction_key: Annotated[bytes, Field(min_length=16)] | None = None
     """Of the styles ``hash`` and ``pseudonym``; the same for all workers."""
 
+    policy_keys: tuple[bytes, ...] = ()
+    """Public keys in PEM of those who may change policies; with any, a record that none of them signed is refused."""
+
     @model_validator(mode="after")
     def _commit_fits_in_backlog(self) -> Self:
         # The inputs pause above the backlog: a commit that waits for more than that never comes.

@@ -17,6 +17,8 @@ by steps (``PolicyTable.steps``), and the follower lets the agents run after eve
 change it leaves them ``PAUSE_MS``, for a decision takes several turns of the loop. What is in
 force and the table's offset change together, at the last step: until then agents decide under the set before, and
 say so.
+
+Where policies are signed (``policy.trust``), a record that is not believed never comes to the table.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from enforcer.broker.ports import Broker, Reader, Record
+    from enforcer.policy.trust import History, Refusal, Trust
 
 GLOBAL: Final = "*"
 PROGRAMS_MAX: Final = 10_000
@@ -259,15 +262,35 @@ class PolicyFollower:
         "_current_s",
         "_is_running",
         "_on_change",
+        "_on_refusal",
         "_reader",
         "_topic",
         "table",
+        "trust",
     )
 
     def __init__(
-        self, broker: Broker, topic: str, on_change: Callable[[SetInForce], None] | None = None
+        self,
+        broker: Broker,
+        topic: str,
+        on_change: Callable[[SetInForce], None] | None = None,
+        *,
+        trust: Trust | None = None,
+        on_refusal: Callable[[Refusal], None] | None = None,
     ) -> None:
+        """
+        Follow *topic*.
+
+        Args:
+            broker: Started.
+            topic: Full name.
+            on_change: Told each set that comes into force or goes out of it.
+            trust: Which records are to be believed; all of them without.
+            on_refusal: Told each record that is not.
+        """
         self.table = PolicyTable()
+        self.trust = trust
+        self._on_refusal = on_refusal
         self._broker = broker
         self._topic = topic
         self._reader: Reader | None = None
@@ -276,8 +299,11 @@ class PolicyFollower:
         self._current_s = time.monotonic()
         self._is_running = False
 
-    async def start(self) -> None:
-        """Read everything that is there now; returns when the table is current."""
+    async def start(self, history: History | None = None) -> None:
+        """Read everything that is there now; the table, which begins with what *history* vouches for, is current then."""
+        if history is not None and self.trust is not None:
+            for key, value in self.trust.vouched(history):
+                self._tell(self.table.apply(-1, key, value))
         self._reader = reader = await self._broker.open_reader(read_committed=True)
         reader.assign([(self._topic, 0)])
         await reader.seek_to_beginning((self._topic, 0))
@@ -345,15 +371,37 @@ class PolicyFollower:
         """Take in what was read, a slice at a time."""
         slices = _Slices(is_hurried=not self._is_running)
         for record in (each for records in polled.values() for each in records):
+            if self._is_refused(record):
+                await slices.between()
+                continue
             steps = self.table.steps(record.offset, record.key, record.value)
             while (changes := _step(steps)) is None:
                 await slices.between()
             # No agent decides between the table's change and hearing of it.
-            for in_force in changes:
-                if self._on_change is not None:
-                    self._on_change(in_force)
+            self._tell(changes)
             self._changed.set()
             await slices.between()
+
+    def _tell(self, changes: list[SetInForce]) -> None:
+        if self._on_change is not None:
+            for in_force in changes:
+                self._on_change(in_force)
+
+    def _is_refused(self, record: Record) -> bool:
+        """Whether the record is passed over: what was in force stays."""
+        if self.trust is None:
+            return False
+        refusal = self.trust.look(record.offset, record.key, record.value, record.headers)
+        if refusal is None:
+            return False
+        self.table.offset = record.offset + 1
+        self._changed.set()
+        _log.error(
+            "policy_record_refused", scope=refusal.scope, offset=refusal.offset, code=refusal.code
+        )
+        if self._on_refusal is not None:
+            self._on_refusal(refusal)
+        return True
 
 
 class _Slices:

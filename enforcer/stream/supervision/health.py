@@ -30,6 +30,11 @@ class FleetHealth:
             return None
         return orjson.dumps(self.describe()).decode()
 
+    def notes(self) -> list[str]:
+        """For /ready: what a process that decides says besides; the same of several once."""
+        said = {each for child in self._children for each in child.status.get("policy_refused", ())}
+        return [f"policy refused: {each}" for each in sorted(said)]
+
     def describe(self) -> dict[str, Any]:
         """Each process, and the partitions of all of them."""
         partitions: dict[str, str] = {}

@@ -3,7 +3,8 @@
 import pytest
 
 from enforcer import events, policy
-from enforcer.control.policies import DAY_MS, Published, _check_whole, _forgotten, _set_change
+from enforcer.control.policies import DAY_MS, _check_whole, _forgotten, _set_change
+from enforcer.control.published import Published
 from enforcer.errors import PolicyError
 
 TENANT = "apiVersion: enforcer/v1\nkind: Tenant\nmetadata: {id: acme}\n"

@@ -106,6 +106,7 @@ async def test_what_it_says_of_itself(cluster):
             "restored_rows": {"0": 0, "1": 0},
             "policy_offset": 2,
             "policy_sets": {"acme": worker.policies.table.sets()[0].digest},
+            "policy_refused": [],
             "policy_invalid": [],
         }
         cluster.log("policies").append(b"acme/set", b"broken")
