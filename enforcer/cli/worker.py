@@ -274,7 +274,7 @@ async def serve(
             metrics,
             live=lambda: None,
             ready=lambda: _why_not(running),
-            notes=lambda: [f"policy refused: {each}" for each in running.refused_policies],
+            notes=lambda: [f"policy refused: {each}" for each in running.refused_policies.values()],
         )
         if metrics_port is not None:
             try:

@@ -30,8 +30,7 @@ from enforcer.client.outcome import Outcome, Stats
 from enforcer.client.sender import Parcel, Sender
 from enforcer.client.tenants import Tenants
 from enforcer.errors import EnforcerError, RequestError, UnavailableError
-from enforcer.policy.signing import Verifier
-from enforcer.policy.trust import Trust
+from enforcer.policy.trust import trust_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +75,7 @@ class Gateway:
         self.gateway_id = gateway_id or uuid.uuid4().hex
         self._broker_or_bootstrap = broker
         self._kafka_config = kafka_config
-        self._trust = Trust(Verifier(policy_keys, prefix=prefix)) if policy_keys else None
+        self._trust = trust_of(policy_keys, prefix=prefix)
         self._header = self.gateway_id.encode()
         self._gateway = ("gateway", self._header)
         self._requests = f"{prefix}.requests"

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 from enforcer import events
 from enforcer.errors import EnforcerError
-from enforcer.policy.signing import HISTORY, POLICIES
+from enforcer.policy.signing import HISTORY, POLICIES, Verifier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from enforcer.policy.signing import Headers, Verifier
+    from enforcer.policy.signing import Headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +49,26 @@ CODES: Mapping[str, str] = {
 }
 
 
+def trust_of(public_pems: Sequence[bytes], *, prefix: str) -> Trust | None:
+    """What believes those keys; None without any. Raises: ConfigError."""
+    return Trust(Verifier(public_pems, prefix=prefix)) if public_pems else None
+
+
 class Trust:
     """What is known so far. Fed with every record of the topic, in order, before the table is."""
 
-    __slots__ = ("_newest", "_verifier", "refused", "refused_by_code")
+    __slots__ = ("_newest", "refused", "refused_by_code", "verifier")
 
     def __init__(self, verifier: Verifier) -> None:
-        self._verifier = verifier
+        self.verifier = verifier
         self._newest: dict[str, tuple[int, events.PolicySet]] = {}
         self.refused: dict[str, Refusal] = {}
         """The newest refusal of each scope since a record of it was believed."""
         self.refused_by_code: dict[str, int] = {}
+
+    def told(self) -> dict[str, str]:
+        """``refused``, for people."""
+        return {scope: str(self.refused[scope]) for scope in sorted(self.refused)}
 
     def revision(self, scope: str) -> int:
         """The newest revision of a scope's set that was believed; 0 before the first."""
@@ -82,7 +91,7 @@ class Trust:
     def _code(
         self, scope: str, rest: str, key: bytes, value: bytes | None, headers: Headers
     ) -> str:
-        code = self._verifier.refusal(POLICIES, key, value, headers)
+        code = self.verifier.refusal(POLICIES, key, value, headers)
         if code:
             return code
         if value is None:

@@ -34,12 +34,13 @@ import structlog
 
 from enforcer import events, policy
 from enforcer.errors import EnforcerError
+from enforcer.stream.policy_history import read_history
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from enforcer.broker.ports import Broker, Reader, Record
-    from enforcer.policy.trust import History, Refusal, Trust
+    from enforcer.policy.trust import Refusal, Trust
 
 GLOBAL: Final = "*"
 PROGRAMS_MAX: Final = 10_000
@@ -299,9 +300,15 @@ class PolicyFollower:
         self._current_s = time.monotonic()
         self._is_running = False
 
-    async def start(self, history: History | None = None) -> None:
-        """Read everything that is there now; the table, which begins with what *history* vouches for, is current then."""
-        if history is not None and self.trust is not None:
+    async def start(self) -> None:
+        """
+        Read everything that is there now; returns when the table is current.
+
+        Where policies are signed, the table begins with what the history vouches for.
+        """
+        if self.trust is not None:
+            prefix = self._topic.removesuffix(".policies")
+            history = await read_history(self._broker, prefix, self.trust.verifier)
             for key, value in self.trust.vouched(history):
                 self._tell(self.table.apply(-1, key, value))
         self._reader = reader = await self._broker.open_reader(read_committed=True)

@@ -20,8 +20,7 @@ import structlog
 from enforcer import events
 from enforcer.broker.ports import Assignment
 from enforcer.errors import AgentCorruptedError, EnforcerError, IntegrityError
-from enforcer.policy.signing import Verifier
-from enforcer.policy.trust import Trust
+from enforcer.policy.trust import trust_of
 from enforcer.store.table import Meta
 from enforcer.stream.acks import PolicyAcks
 from enforcer.stream.agent import Agent
@@ -29,7 +28,6 @@ from enforcer.stream.installation import MisalignedError, check_installation
 from enforcer.stream.memory import keep_freed_memory
 from enforcer.stream.poison import Trial
 from enforcer.stream.policies import PolicyFollower
-from enforcer.stream.policy_history import read_history
 from enforcer.stream.restore import ROWS_VERSION
 from enforcer.stream.services import CommitGate
 from enforcer.stream.standby import Standbys
@@ -77,14 +75,11 @@ class Worker:
         self.engine = engine
         self.metrics = metrics
         self.commit_gate = CommitGate(config.commits_per_second)
-        self._verifier = (
-            Verifier(config.policy_keys, prefix=config.prefix) if config.policy_keys else None
-        )
         self.policies = PolicyFollower(
             broker,
             config.topic("policies"),
             on_change=self._policy_changed,
-            trust=None if self._verifier is None else Trust(self._verifier),
+            trust=trust_of(config.policy_keys, prefix=config.prefix),
             on_refusal=self._policy_refused,
         )
         self._acks = PolicyAcks(broker, config.topic("policy-acks"), self._in_force)
@@ -125,7 +120,7 @@ class Worker:
         self.table_meta, self.table_age_ms_max = await check_installation(self.broker, self.config)
         async with contextlib.AsyncExitStack() as opened:
             opened.push_async_callback(self.policies.stop)
-            await self._start_policies()
+            await self.policies.start()
             self._reader = await self.broker.open_reader(read_committed=True)
             opened.push_async_callback(self._reader.close)
             self._membership = self.broker.open_membership(
@@ -400,25 +395,14 @@ class Worker:
             agent.policy_changed(in_force)
         self._acks.changed()
 
-    async def _start_policies(self) -> None:
-        history = None
-        if self._verifier is not None:
-            history = await read_history(self.broker, self.config.prefix, self._verifier)
-        await self.policies.start(history)
-
     def _policy_refused(self, refusal: Refusal) -> None:
         self.metrics.policy_refused(refusal.code)
         self._acks.changed()
 
-    def _refused(self) -> dict[str, str]:
-        """By scope, the newest record that was not believed, for as long as nothing newer of it was."""
-        trust = self.policies.trust
-        return {} if trust is None else {scope: str(r) for scope, r in trust.refused.items()}
-
     @property
-    def refused_policies(self) -> list[str]:
-        """The same, for people."""
-        return [why for _, why in sorted(self._refused().items())]
+    def refused_policies(self) -> dict[str, str]:
+        """By scope, the newest record that was not believed, for as long as nothing newer of it was."""
+        return {} if self.policies.trust is None else self.policies.trust.told()
 
     def _in_force(self) -> events.PolicyAck:
         """What this worker's agents decide under now."""
@@ -429,7 +413,7 @@ class Worker:
             partitions=sorted(p for p, agent in self._agents.items() if agent.is_ready),
             sets={s.scope: s.digest for s in sets if not s.invalid},
             invalid={s.scope: s.invalid for s in sets if s.invalid},
-            refused=self._refused(),
+            refused=self.refused_policies,
         )
 
     def _policies_known(self, age_s: float) -> None:
@@ -485,7 +469,7 @@ class Worker:
             "policy_age_ms": round(self.policies.age_s() * 1000),
             "policy_stale_ms_max": self.config.policy_stale_ms_max,
             "policy_sets": {s.scope: s.digest for s in self.policies.table.sets()},
-            "policy_refused": self.refused_policies,
+            "policy_refused": [*self.refused_policies.values()],
             "policy_invalid": [s.invalid for s in self.policies.table.sets() if s.invalid],
         }
 

@@ -15,7 +15,6 @@ from enforcer import events, policy
 from enforcer.policy.signing import Signer, Verifier, make_key
 from enforcer.policy.trust import Trust
 from enforcer.stream.policies import PolicyFollower
-from enforcer.stream.policy_history import read_history
 
 PRIVATE, PUBLIC, _ = make_key()
 SIGNER = Signer(PRIVATE, prefix="enforcer")
@@ -103,7 +102,7 @@ async def started(world):
     """A worker's follower, from nothing."""
     verifier = Verifier([PUBLIC], prefix="enforcer")
     follower = PolicyFollower(world.cluster, "enforcer.policies", trust=Trust(verifier))
-    await follower.start(await read_history(world.cluster, "enforcer", verifier))
+    await follower.start()
     return follower
 
 
@@ -171,7 +170,7 @@ async def test_a_refused_record_is_told_with_its_reason():
     follower = PolicyFollower(
         world.cluster, "enforcer.policies", trust=Trust(verifier), on_refusal=told.append
     )
-    await follower.start(await read_history(world.cluster, "enforcer", verifier))
+    await follower.start()
     assert told == [] or {r.code for r in told} == {"older"}
     told.clear()
     key, _ = document_of(DOCUMENTS[1])
