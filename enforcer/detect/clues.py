@@ -14,11 +14,13 @@ from __future__ import annotations
 NONE = 0
 """No clue: the patterns are as cheap as a clue, and stand beside them."""
 
-SIX_DIGITS, SEVEN_DIGITS, CODE, CAPITALS, YEAR, FILE, PLATE, OCTETS, WALLET, TOKEN, LOGIN, DIGIT = (
-    1 << at for at in range(12)
+SIX_DIGITS, CODE, CAPITALS, YEAR, FILE, PLATE, OCTETS, WALLET, TOKEN, LOGIN, DIGIT = (
+    1 << at for at in range(11)
 )
 NUMBER = SIX_DIGITS | CODE | CAPITALS
 """What authorities, banks and others number people with."""
+RECORD = YEAR | FILE
+"""Dates of birth, and files of patients: one set for both."""
 
 _BETWEEN = rb"[A-Z .\-/()+]{0,5}"
 _HEX = rb"[0-9A-Fa-f]"
@@ -26,7 +28,6 @@ _HEX = rb"[0-9A-Fa-f]"
 PATTERNS: dict[int, bytes] = {
     # Digits of one number stand close together: capitals and separators may be between them, words may not.
     SIX_DIGITS: rb"\d(?:" + _BETWEEN + rb"\d){5}",
-    SEVEN_DIGITS: rb"\d(?:[ .\-/()]{0,5}\d){6}",
     # A capital before digits: what has fewer than six of them.
     CODE: rb"[A-Z]\d{4}|[A-Z]\d{2,4}[\- ]\d|\d[A-Z][A-Z0-9]\d-?[A-Z]",
     CAPITALS: rb"[A-Z0-9]{8}",

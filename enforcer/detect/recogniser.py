@@ -130,6 +130,26 @@ def pattern(source: bytes) -> re2._Regexp:
     return re2.compile(utf8(source), options())
 
 
+_UNANCHORED = re2._re2.RE2.Anchor.UNANCHORED  # noqa: SLF001 — see ``spans``
+_NOWHERE = (-1, -1)
+
+
+def spans(compiled: re2._Regexp, data: bytes) -> Iterator[tuple[int, int]]:
+    """
+    Where a pattern matches, from left to right; no pattern that matches nothing at all.
+
+    RE2 itself is asked: the objects that ``finditer`` makes of its answers take as long as the search.
+    """
+    match = compiled._regexp.Match  # noqa: SLF001 — the same call as the package's own
+    at, end = 0, len(data)
+    while at < end:
+        span = match(_UNANCHORED, data, at, end)[0]
+        if span == _NOWHERE:
+            return
+        yield span
+        at = span[1]
+
+
 def word_before(data: bytes, start: int) -> bool:
     """Whether an ASCII letter, digit or underscore stands right before *start*."""
     return start > 0 and data[start - 1] in _WORD

@@ -15,6 +15,7 @@ from enforcer.detect.recogniser import (
     Recogniser,
     Words,
     pattern,
+    spans,
     word_after,
     word_before,
 )
@@ -22,12 +23,12 @@ from enforcer.detect.recogniser import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_IBAN = pattern(rb"(?i)[A-Z]{2}\d{2}(?:[ \-]?[A-Z0-9]{4}){2,7}(?:[ \-]?[A-Z0-9]{1,3})?")
+_IBAN = pattern(rb"(?i)\b[A-Z]{2}\d{2}(?:[ \-]?[A-Z0-9]{4}){2,7}(?:[ \-]?[A-Z0-9]{1,3})?")
 _IBAN_LENGTH_MIN = 15
 # Words of small letters with hardly a digit among them are no account.
 _SIX_DIGITS = pattern(clues.PATTERNS[clues.SIX_DIGITS])
 
-_BIC = pattern(rb"[A-Z]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?")
+_BIC = pattern(rb"\b[A-Z]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?")
 _BIC_CONTEXT = Words(rb"\bbic\b|swift|\bbank")
 
 _URL = pattern(
@@ -40,15 +41,17 @@ _MAC = pattern(
 )
 _MAC_CONTEXT = Words(rb"\bmac\b|ethernet|hardware|wlan|wi-?fi|device|link/ether|hwaddr")
 
-_IMEI = pattern(rb"\d{2}[ \-]?\d{6}[ \-]?\d{6}[ \-]?\d")
+_IMEI = pattern(rb"\b\d{2}[ \-]?\d{6}[ \-]?\d{6}[ \-]?\d")
 _IMEI_CONTEXT = Words(rb"\bimei\b|handset|device id")
 
-_VIN = pattern(rb"[A-HJ-NPR-Z0-9]{17}")
+_VIN = pattern(rb"\b[A-HJ-NPR-Z0-9]{17}\b")
 _VIN_CONTEXT = Words(rb"\bvin\b|vehicle|chassis")
 _VIN_VALUES = {**{str(digit): digit for digit in range(10)}, **dict(zip("ABCDEFGHJKLMNPRSTUVWXYZ", (1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 7, 9, 2, 3, 4, 5, 6, 7, 8, 9), strict=True))}  # fmt: skip
 _VIN_WEIGHTS = (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2)
 
-_BITCOIN = pattern(rb"[13][1-9A-HJ-NP-Za-km-z]{25,34}|bc1[02-9ac-hj-np-z]{11,71}|0x[0-9a-fA-F]{40}")
+_BITCOIN = pattern(
+    rb"\b(?:[13][1-9A-HJ-NP-Za-km-z]{25,34}|bc1[02-9ac-hj-np-z]{23,71}|0x[0-9a-fA-F]{40})"
+)
 _BASE58 = {
     char: value
     for value, char in enumerate(b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz")
@@ -60,8 +63,7 @@ _WALLET_CONTEXT = Words(rb"wallet|ethereum|\beth\b|bitcoin|\bbtc\b|crypto|addres
 
 
 def _find_ibans(data: bytes) -> Iterator[Candidate]:
-    for match in _IBAN.finditer(data):
-        start, end = match.span()
+    for start, end in spans(_IBAN, data):
         if word_before(data, start):
             continue
         # A run may take the next word along ("... 19 for"): shorter ends are tried at the gaps.
@@ -91,8 +93,7 @@ def _iban_valid(value: bytes) -> bool:
 
 
 def _find_bics(data: bytes) -> Iterator[Candidate]:
-    for match in _BIC.finditer(data):
-        start, end = match.span()
+    for start, end in spans(_BIC, data):
         if (
             word_before(data, start)
             or word_after(data, end)
@@ -104,8 +105,8 @@ def _find_bics(data: bytes) -> Iterator[Candidate]:
 
 
 def _find_urls(data: bytes) -> Iterator[Candidate]:
-    for match in _URL.finditer(data):
-        start, end = match.span()
+    for span in spans(_URL, data):
+        start, end = span
         if word_before(data, start):
             continue
         tail = _URL_TAIL[:-1] if data.find(b"(", start, end) >= 0 else _URL_TAIL
@@ -115,8 +116,7 @@ def _find_urls(data: bytes) -> Iterator[Candidate]:
 
 
 def _find_macs(data: bytes) -> Iterator[Candidate]:
-    for match in _MAC.finditer(data):
-        start, end = match.span()
+    for start, end in spans(_MAC, data):
         if word_before(data, start) or word_after(data, end) or _goes_on(data, start, end):
             continue
         near = _MAC_CONTEXT.around(data, start, end)
@@ -134,8 +134,7 @@ def _goes_on(data: bytes, start: int, end: int) -> bool:
 
 
 def _find_imeis(data: bytes) -> Iterator[Candidate]:
-    for match in _IMEI.finditer(data):
-        start, end = match.span()
+    for start, end in spans(_IMEI, data):
         if word_before(data, start) or word_after(data, end) or _goes_on(data, start, end):
             continue
         if luhn_valid(data[start:end].translate(None, b" -")) and _IMEI_CONTEXT.before(data, start):
@@ -143,8 +142,7 @@ def _find_imeis(data: bytes) -> Iterator[Candidate]:
 
 
 def _find_vins(data: bytes) -> Iterator[Candidate]:
-    for match in _VIN.finditer(data):
-        start, end = match.span()
+    for start, end in spans(_VIN, data):
         if word_before(data, start) or word_after(data, end):
             continue
         value = data[start:end].decode("ascii")
@@ -163,8 +161,7 @@ def _vin_valid(value: str) -> bool:
 
 
 def _find_wallets(data: bytes) -> Iterator[Candidate]:
-    for match in _BITCOIN.finditer(data):
-        start, end = match.span()
+    for start, end in spans(_BITCOIN, data):
         if word_before(data, start) or word_after(data, end):
             continue
         value = data[start:end]
@@ -198,27 +195,27 @@ def _bech32_valid(value: bytes) -> bool:
 
 IBAN = Recogniser(
     "iban",
-    (rb"(?i)[A-Z]{2}\d{2}[ \-]?[A-Z0-9]{4}[ \-]?[A-Z0-9]{3}",),
+    (rb"(?i)\b[A-Z]{2}\d{2}[ \-]?[A-Z0-9]{4}[ \-]?[A-Z0-9]{3}",),
     _find_ibans,
     110,
     clue=clues.NUMBER,
 )
-BIC = Recogniser("bic", (rb"[A-Z]{6}[A-Z0-9]{2}",), _find_bics, 75, clue=clues.CAPITALS)
+BIC = Recogniser("bic", (rb"\b[A-Z]{6}[A-Z0-9]{2}",), _find_bics, 75, clue=clues.CAPITALS)
 URL = Recogniser("url", (rb"(?i)://[^\s]|www\.[a-z0-9]",), _find_urls, 85, holds_others=True)
 MAC_ADDRESS = Recogniser(
     "mac_address",
-    (rb"(?:[0-9A-Fa-f]{2}[:\-]){5}[0-9A-Fa-f]{2}", rb"(?:[0-9A-Fa-f]{4}\.){2}[0-9A-Fa-f]{4}"),
+    (rb"\b(?:[0-9A-Fa-f]{2}[:\-]){5}[0-9A-Fa-f]{2}", rb"\b(?:[0-9A-Fa-f]{4}\.){2}[0-9A-Fa-f]{4}"),
     _find_macs,
     72,
     clue=clues.OCTETS,
 )
 IMEI = Recogniser(
-    "imei", (rb"\d{2}[ \-]?\d{6}[ \-]?\d{6}[ \-]?\d",), _find_imeis, 105, clue=clues.SEVEN_DIGITS
+    "imei", (rb"\b\d{2}[ \-]?\d{6}[ \-]?\d{6}[ \-]?\d",), _find_imeis, 105, clue=clues.NUMBER
 )
-VIN = Recogniser("vin", (rb"[A-HJ-NPR-Z0-9]{17}",), _find_vins, 76, clue=clues.CAPITALS)
+VIN = Recogniser("vin", (rb"\b[A-HJ-NPR-Z0-9]{17}\b",), _find_vins, 76, clue=clues.CAPITALS)
 CRYPTO_WALLET = Recogniser(
     "crypto_wallet",
-    (rb"[13][1-9A-HJ-NP-Za-km-z]{25}|bc1[02-9ac-hj-np-z]{11}", rb"0x[0-9a-fA-F]{40}"),
+    (rb"\b(?:[13][1-9A-HJ-NP-Za-km-z]{25}|bc1[02-9ac-hj-np-z]{23}|0x[0-9a-fA-F]{40})",),
     _find_wallets,
     77,
     clue=clues.WALLET,

@@ -10,6 +10,7 @@ from enforcer.detect.recogniser import (
     Recogniser,
     Words,
     pattern,
+    spans,
     word_after,
     word_before,
 )
@@ -68,12 +69,12 @@ def _joined(data: bytes, start: int, end: int) -> bool:
 
 
 def _find_dates(data: bytes) -> Iterator[Candidate]:
-    for match in _DATE.finditer(data):
-        start, end = match.span()
+    for start, end in spans(_DATE, data):
         if _joined(data, start, end):
             continue
-        day = match.group(0).partition(b"T")[0].split(b" ")[0]
-        if not date_possible(day if b":" in match.group(0) else match.group(0)):
+        value = data[start:end]
+        day = value.partition(b"T")[0].split(b" ")[0]
+        if not date_possible(day if b":" in value else value):
             continue
         dotted = day.count(b".") == 2
         doubtful = bool(_NO_DATE.before(data, start))
@@ -81,8 +82,7 @@ def _find_dates(data: bytes) -> Iterator[Candidate]:
 
 
 def _find_births(data: bytes) -> Iterator[Candidate]:
-    for match in _BIRTH_DATE.finditer(data):
-        start, end = match.span()
+    for start, end in spans(_BIRTH_DATE, data):
         if word_before(data, start) or word_after(data, end):
             continue
         if _BIRTH_CONTEXT.before(data, start) and date_possible(data[start:end]):
@@ -107,11 +107,11 @@ _NUMERIC = rb"\d[/.\-]\d{1,2}[/.\-]\d"
 _BEFORE_YEAR = f"(?i){_MONTH}[.,]{{0,2}}[ \\-](?:de |del )?\\d".encode()
 _IN_SIGNS = "[年년] ?\\d".encode()
 
-DATE = Recogniser("date", (_NUMERIC, _BEFORE_YEAR, _IN_SIGNS), _find_dates, 45, clue=clues.YEAR)
+DATE = Recogniser("date", (_NUMERIC, _BEFORE_YEAR, _IN_SIGNS), _find_dates, 45, clue=clues.RECORD)
 DATE_OF_BIRTH = Recogniser(
     "date_of_birth",
     (f"(?i)(?:{_BIRTH_WORDS}|dob)(?s:.*)\\d".encode(),),
     _find_births,
     50,
-    clue=clues.YEAR,
+    clue=clues.RECORD,
 )

@@ -10,6 +10,7 @@ from enforcer.detect.recogniser import (
     Recogniser,
     Words,
     pattern,
+    spans,
     word_after,
     word_before,
 )
@@ -106,9 +107,8 @@ def _find_passports(data: bytes) -> Iterator[Candidate]:
 
 
 def _find_coordinates(data: bytes) -> Iterator[Candidate]:
-    for match in _COORDINATES.finditer(data):
-        start, end = match.span()
-        value = match.group(0)
+    for start, end in spans(_COORDINATES, data):
+        value = data[start:end]
         if word_before(data, start) or word_after(data, end) or data[start - 1 : start] == b".":
             continue
         if end < len(data) and data[end] in b".," and data[end + 1 : end + 2].isdigit():
@@ -179,7 +179,7 @@ MEDICAL_RECORD_NUMBER = Recogniser(
     ),
     _behind(_MEDICAL, 0.85),
     96,
-    clue=clues.FILE,
+    clue=clues.RECORD,
 )
 BANK_ACCOUNT = Recogniser(
     "bank_account",

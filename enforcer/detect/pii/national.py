@@ -24,6 +24,7 @@ from enforcer.detect.recogniser import (
     Words,
     nothing,
     pattern,
+    spans,
     word_after,
     word_before,
 )
@@ -146,8 +147,7 @@ def _places(plan: _Plan, data: bytes) -> Iterator[tuple[int, int, int, float, st
         assert compiled is not None, index
         row = plan.rows[index]
         checked = row.check != "own.any"
-        for match in compiled.finditer(data):
-            start, end = match.span()
+        for start, end in spans(compiled, data):
             if _joined(data, start, end):
                 continue
             alone = row.alone if not _LOOKS_LIKE_OTHER.before(data, start) else 0.3
@@ -209,7 +209,8 @@ def _joined(data: bytes, start: int, end: int) -> bool:
 
 
 def _strict(row: Row) -> str:
-    return row.strict or row.form
+    # Only where a word begins, as ``_joined`` has it: else each digit of many would begin every form anew.
+    return rf"\b(?:{row.strict or row.form})"
 
 
 FAMILY = NationalNumbers()

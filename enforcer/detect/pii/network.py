@@ -11,6 +11,7 @@ from enforcer.detect.recogniser import (
     Words,
     digit_at,
     pattern,
+    spans,
     word_after,
     word_before,
 )
@@ -59,8 +60,8 @@ _AFTER_IP = Words(_IP_CONTEXT)
 
 
 def _find_emails(data: bytes) -> Iterator[Candidate]:
-    for match in _EMAIL.finditer(data):
-        start, end = match.span()
+    for span in spans(_EMAIL, data):
+        start, end = span
         at = data.index(b"@", start)
         start = _local_start(data, start, at)
         if start == at or data[at - 1] in _NO_LOCAL_END:
@@ -116,8 +117,7 @@ def _find_ips(data: bytes) -> Iterator[Candidate]:
 
 
 def _find_ipv4(data: bytes) -> Iterator[Candidate]:
-    for match in _IPV4.finditer(data):
-        start, end = match.span()
+    for start, end in spans(_IPV4, data):
         if word_before(data, start) or word_after(data, end):
             continue
         if start > 0 and data[start - 1] in b".-" and (start == 1 or word_before(data, start - 1)):
@@ -141,8 +141,8 @@ def _find_ipv4(data: bytes) -> Iterator[Candidate]:
 
 
 def _find_ipv6(data: bytes) -> Iterator[Candidate]:
-    for match in _IPV6.finditer(data):
-        start, end = match.span()
+    for span in spans(_IPV6, data):
+        start, end = span
         if word_before(data, start) or word_after(data, end):
             continue
         if data[end - 1] == 58 and data[end - 2 : end] != b"::":

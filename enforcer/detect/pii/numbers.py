@@ -13,6 +13,7 @@ from enforcer.detect.recogniser import (
     Words,
     digit_at,
     pattern,
+    spans,
     word_after,
     word_before,
 )
@@ -20,7 +21,7 @@ from enforcer.detect.recogniser import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SSN = pattern(rb"\d{3}[- ]?\d{2}[- ]?\d{4}")
+_SSN = pattern(rb"\b\d{3}[- ]?\d{2}[- ]?\d{4}")
 _SSN_CONTEXT = Words(rb"\bssn|social.?sec|soc\.? ?sec|\btax.?(?:payer)?.?id|\bitin\b")
 _CARD_RUN = pattern(rb"\d(?:[ \-]?\d){11,}")
 _CARD_CONTEXT = Words(
@@ -76,8 +77,7 @@ def issuer_known(digits: bytes) -> bool:
 
 
 def _find_cards(data: bytes) -> Iterator[Candidate]:
-    for match in _CARD_RUN.finditer(data):
-        start, end = match.span()
+    for start, end in spans(_CARD_RUN, data):
         yield from _cards_in_run(data, _groups(data, start, end))
 
 
@@ -169,8 +169,7 @@ def _card_confidence(
 
 
 def _find_ssns(data: bytes) -> Iterator[Candidate]:
-    for match in _SSN.finditer(data):
-        start, end = match.span()
+    for start, end in spans(_SSN, data):
         if word_before(data, start) or word_after(data, end) or _in_longer_number(data, start, end):
             continue
         if not _ssn_structure(data[start:end]):
@@ -207,8 +206,12 @@ def _ssn_structure(value: bytes) -> bool:
 
 
 SSN = Recogniser(
-    "ssn", (rb"\d{3}-\d{2}-\d{4}", rb"\d{3} ?\d{2} ?\d{4}"), _find_ssns, 80, clue=clues.SEVEN_DIGITS
+    "ssn",
+    (rb"\b\d{3}-\d{2}-\d{4}", rb"\b\d{3} ?\d{2} ?\d{4}"),
+    _find_ssns,
+    80,
+    clue=clues.NUMBER,
 )
 CREDIT_CARD = Recogniser(
-    "credit_card", (rb"(?:\d[ \-]?){12}",), _find_cards, 100, clue=clues.SEVEN_DIGITS
+    "credit_card", (rb"(?:\d[ \-]?){12}",), _find_cards, 100, clue=clues.NUMBER
 )

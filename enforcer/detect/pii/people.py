@@ -16,6 +16,7 @@ from enforcer.detect.recogniser import (
     Recogniser,
     Words,
     pattern,
+    spans,
     word_after,
     word_before,
 )
@@ -94,8 +95,7 @@ _ADDRESS_CONTEXT = Words(
 
 
 def _find_names(data: bytes) -> Iterator[Candidate]:
-    for match in _PERSON.finditer(data):
-        start, end = match.span()
+    for start, end in spans(_PERSON, data):
         if word_before(data, start) or word_after(data, end):
             continue
         found = _name(data, start, end)
@@ -128,16 +128,14 @@ def _name(data: bytes, start: int, end: int) -> Candidate | None:
 
 
 def _find_addresses(data: bytes) -> Iterator[Candidate]:
-    for match in _ADDRESS.finditer(data):
-        start, end = match.span()
+    for start, end in spans(_ADDRESS, data):
         if word_before(data, start) or word_after(data, end):
             continue
         if _reads_as_prose(data[start:end]):
             continue
         near = _ADDRESS_CONTEXT.before(data, start)
         yield Candidate(start, end, 0.8 if near else 0.6, "number and street word")
-    for match in _UNIT_ADDRESS.finditer(data):
-        start, end = match.span()
+    for start, end in spans(_UNIT_ADDRESS, data):
         yield Candidate(start, end, 0.6, "number and unit")
 
 

@@ -19,6 +19,7 @@ from enforcer.detect.recogniser import (
     Words,
     digit_at,
     pattern,
+    spans,
     word_before,
 )
 
@@ -61,8 +62,8 @@ _TO_SPACES = bytes(byte if 48 <= byte <= 57 else 32 for byte in range(256))
 
 
 def _find_phones(data: bytes) -> Iterator[Candidate]:
-    for match in _RUN.finditer(data):
-        start, end = match.span()
+    for span in spans(_RUN, data):
+        start, end = span
         if data[start] == 40 and data.find(b")", start, end) < 0:
             start += 1
         for first, last in _pieces(data, start, end):
@@ -190,5 +191,5 @@ PHONE = Recogniser(
     (rb"(?:\d[ .\-/]{0,2}[()]{0,2}[ .\-]?){6}\d",),
     _find_phones,
     60,
-    clue=clues.SEVEN_DIGITS,
+    clue=clues.NUMBER,
 )

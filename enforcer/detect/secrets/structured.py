@@ -13,6 +13,7 @@ from enforcer.detect.recogniser import (
     Recogniser,
     TooManyPlacesError,
     pattern,
+    spans,
     word_before,
 )
 from enforcer.detect.secrets.checks import entropy, is_jwt, is_placeholder
@@ -76,8 +77,7 @@ def _find_pem(data: bytes) -> Iterator[Candidate]:
 
 
 def _find_jwt(data: bytes) -> Iterator[Candidate]:
-    for match in _JWT.finditer(data):
-        start, end = match.span()
+    for start, end in spans(_JWT, data):
         if word_before(data, start) or not is_jwt(data[start:end]):
             continue
         signed = data[end - 1] != 46
