@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from enforcer.cli.output import write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from enforcer import policy
     from enforcer.policy.tracing import (
@@ -81,6 +81,10 @@ def as_json(traces: list[PolicyTrace]) -> list[dict[str, Any]]:
             "skipped": each.skipped or None,
             "match": _term(each.match),
             "unless": _term(each.unless),
+            "limits": [
+                {"kind": limit.kind, "limit": limit.id, "why": limit.why or None, **limit.amounts}
+                for limit in each.limits
+            ],
             "rules": [
                 {
                     "rule": rule.rule,
@@ -88,6 +92,10 @@ def as_json(traces: list[PolicyTrace]) -> list[dict[str, Any]]:
                     "status": rule.status,
                     "why": rule.why or None,
                     "condition": _term(rule.condition),
+                    "exceptions": [
+                        {"exception": e.id, "status": e.status, "condition": _term(e.condition)}
+                        for e in rule.exceptions
+                    ],
                 }
                 for rule in each.rules
             ],
@@ -118,14 +126,19 @@ def _term(term: TermTrace | None) -> dict[str, Any] | None:
 class Listing:
     """Annotated sources: each line that was looked at, and below it what its parts came to."""
 
-    def __init__(self) -> None:
-        self._files: dict[str, list[str]] = {}
+    def __init__(self, sources: Mapping[str, str] | None = None) -> None:
+        """*sources* are texts by the names that places have; others are files."""
+        self._files = {name: text.splitlines() for name, text in (sources or {}).items()}
 
     def show(self, decision: dict[str, Any], traces: list[PolicyTrace]) -> None:
         """Print the trace of one decision."""
         codes = ", ".join(reason["code"] for reason in decision["reasons"])
         name = decision.get("request_id") or f"line {decision.get('line')}"
         write(f"{name}: {decision['verdict']}{f' ({codes})' if codes else ''}")
+        self.policies(traces)
+
+    def policies(self, traces: list[PolicyTrace]) -> None:
+        """Print what each policy looked at."""
         for trace in traces:
             write(
                 f"  policy {trace.policy}{f': skipped, {trace.skipped}' if trace.skipped else ''}"
@@ -136,12 +149,19 @@ class Listing:
                     self._annotate(term)
             for rule in trace.rules:
                 self._rule(rule)
+            for limit in trace.limits:
+                told = ", ".join(f"{name} {amount:g}" for name, amount in limit.amounts.items())
+                write(f"    {limit.kind} {limit.id}: {told or f'does not apply, {limit.why}'}")
 
     def _rule(self, rule: RuleTrace) -> None:
         why = f", {rule.why}" if rule.why else ""
         write(f"    rule {rule.rule} ({rule.verdict}): {rule.status}{why}")
         if rule.condition is not None:
             self._annotate(rule.condition)
+        for each in rule.exceptions:
+            write(f"      exception {each.id}: {each.status}")
+            if each.condition is not None:
+                self._annotate(each.condition)
 
     def _annotate(self, root: TermTrace) -> None:
         """The source lines of a condition, each with its parts under it."""

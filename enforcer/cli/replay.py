@@ -214,27 +214,24 @@ def _show(answer: dict[str, Any], replayed: Replayed) -> None:
 
 
 def _explain(job: Job, request: str, tenant: str | None, output: ReplayOutput) -> int:
-    from enforcer.cli.eval_trace import as_json  # noqa: PLC0415 — as above
+    from enforcer.cli.eval_trace import Listing, as_json  # noqa: PLC0415 — as above
     from enforcer.control.replay.explain import explain  # noqa: PLC0415 — as above
 
     found = explain(job, request, tenant=tenant)
+    listings = [(Listing(one.pop("sources")), one["trace"]) for one in found]
     for one in found:
         one["trace"] = as_json(one["trace"])
     if output is not ReplayOutput.TABLE:
         emit(found, OutputFormat.JSONL if output is ReplayOutput.JSONL else OutputFormat.JSON)
         return 0
-    for one in found:
+    for one, (listing, traces) in zip(found, listings, strict=True):
         decision = one["decision"]
         write(f"{one['verdict']}  {request}  attempt {decision['attempt']}  {decision['tenant']}")
         write(f"  decided at partition {one['partition']}, record {one['sequence']} of the ledger")
         write(f"  sets: {', '.join(f'{s} {d[:12]}' for s, d in decision['policy_sets'].items())}")
         for reason in (*decision["reasons"], *decision["warnings"]):
             write(f"  {reason['policy']}/{reason['rule']} {reason['code']}: {reason['message']}")
-        for policy in one["trace"]:
-            for rule in policy["rules"]:
-                if rule["status"] == "matched":
-                    text = (rule["condition"] or {}).get("text", "always")
-                    write(f"  rule {policy['policy']}/{rule['rule']} {rule['verdict']}: {text}")
+        listing.policies(traces)
         for row in one["rows"]:
             write(f"  row {row['key']}")
             write(f"    before {_brief(row['before'])}")

@@ -49,7 +49,8 @@ def explain(job: Job, request_id: str, *, tenant: str | None = None) -> list[dic
 
     Returns: For each: the decision, whether the replay makes the same, the rows it read before and after, the sets
     it was decided under, the ledger's entries of its call, and the trace: what each rule looked at, as
-    ``PolicyTrace`` objects; empty where it was denied before any rule was.
+    ``PolicyTrace`` objects, with the texts that its places are in by their names; empty where it was denied before
+    any rule was.
     Raises: NotFoundError; IntegrityError, UnavailableError.
     """
     recording = opened(job)
@@ -110,10 +111,16 @@ def _explained(
             rows.trace = False
             one = _decision(own, told, rows, partition)
             one["reproduced"] = fold.findings.identical > same
-            one["trace"] = []
+            one["trace"], one["sources"] = [], {}
             asked = watched[0].asked if watched is not None else None
             if watched is not None and asked is not None:
-                one["trace"] = trace_policies(watched[1], asked, watched[0].indexed)
+                program, policies = watched
+                one["trace"] = trace_policies(
+                    policies, asked, program.indexed, exempt=program.exempt
+                )
+                one["sources"] = {
+                    each.document.place.file: each.document.source for each in policies
+                }
             one["ledger"] = []
             found.append(one)
             calls[one.pop("call")] = one

@@ -173,7 +173,7 @@ class Sets:
             document
             for scope in (GLOBAL, tenant)
             if (digest := self._now.get(scope))
-            for document in self._history.documents(scope, digest)
+            for document in map(as_written, self._history.documents(scope, digest))
         ]
         return program, traced_policies(documents, tenant)
 
@@ -186,3 +186,14 @@ class Sets:
         if self._candidate is not None:
             return self._candidate.scope(scope, digest, self._history)
         return self._history.scope(scope, digest) if digest else None
+
+
+def as_written(document: policy.Document) -> policy.Document:
+    """
+    The same document with the places of its author's text, in a file named after it.
+
+    Of a source that does not say what the canonical form says, which alone counts, the document as it is.
+    """
+    named = f"{document.scope}/{document.id}.yaml"
+    found = policy.load([(named, document.source)], default_tenant=document.scope).documents
+    return next((each for each in found if each.digest == document.digest), document)

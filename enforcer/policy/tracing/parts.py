@@ -12,7 +12,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from enforcer.cel import EvaluationError, Node, show, walk
-from enforcer.cel.syntax import Bind, Block, Conditional, Has, Literal, Macro, Select, children
+from enforcer.cel.syntax import (
+    NOWHERE,
+    Bind,
+    Block,
+    Conditional,
+    Has,
+    Literal,
+    Macro,
+    Select,
+    children,
+)
 from enforcer.errors import RequestError
 from enforcer.policy import variables
 from enforcer.policy.environment import fact_of_node
@@ -73,6 +83,9 @@ def parts_of(leaf: Leaf, node: Node) -> tuple[Part, ...]:
         return ()
     found: list[Node] = []
     for below in _below(node):
+        # The tree of a policy's variable stands in the place of its name, and has no text of its own below that.
+        if below.span == node.span != NOWHERE:
+            continue
         # What cannot be evaluated alone may hold something that can.
         found += [below] if not isinstance(below, Literal) else []
     return tuple(Part(leaf, each) for each in found[:PARTS_MAX])

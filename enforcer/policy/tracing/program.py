@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from enforcer.policy.environment import ROW_AMOUNTS
 from enforcer.policy.program import TenantProgram
 
 if TYPE_CHECKING:
@@ -21,6 +22,24 @@ class Asked(NamedTuple):
     facts: FactsView
     now_us: int | None
     limits: LimitsView | None = None
+
+
+class _Rows:
+    """The amounts of all limits of a program as they were before a request: afterwards they are others."""
+
+    def __init__(self, limits: LimitsView, program: TenantProgram) -> None:
+        self._amounts: dict[tuple[str, tuple[str, str, str], str], float | None] = {}
+        budgets = (*program.budgets, *program.shadow_budgets)
+        rates = (*program.rate_limits, *program.shadow_rate_limits)
+        for kind, found in (("budget", budgets), ("rate", rates)):
+            for each in found:
+                name = (each.code.scope, each.policy, each.id)
+                for amount in ROW_AMOUNTS[kind]:
+                    self._amounts[kind, name, amount] = limits.amount(kind, name, amount)
+
+    def amount(self, kind: str, limit: tuple[str, str, str], amount: str) -> float | None:
+        """As of the rows that were read."""
+        return self._amounts.get((kind, limit, amount))
 
 
 class TracedProgram(TenantProgram):
@@ -78,7 +97,8 @@ class TracedProgram(TenantProgram):
         limits: LimitsView | None = None,
     ) -> Evaluation:
         """As of any program."""
-        self.asked = Asked(request, facts, now_us, limits)
+        rows = None if limits is None else _Rows(limits, self)
+        self.asked = Asked(request, facts, now_us, rows)
         self.found = super().evaluate(request, facts, now_us=now_us, limits=limits)
         return self.found
 

@@ -31,6 +31,29 @@ class TermTrace:
 
 
 @dataclass(slots=True)
+class ExceptionTrace:
+    """One exception of a rule that would have counted: ``status`` is "removes it", "does not hold", "expired" or "error"."""
+
+    id: str
+    status: str
+    condition: TermTrace | None = None
+
+
+@dataclass(slots=True)
+class LimitTrace:
+    """
+    A budget or rate limit of a policy. ``amounts`` are those before the request; none where it does not apply to it.
+
+    ``why`` says why it does not.
+    """
+
+    kind: Literal["budget", "rate"]
+    id: str
+    amounts: dict[str, float] = field(default_factory=dict)
+    why: str = ""
+
+
+@dataclass(slots=True)
 class RuleTrace:
     """One rule that was looked at, or why it was not."""
 
@@ -39,6 +62,7 @@ class RuleTrace:
     status: RuleStatus
     why: str = ""
     condition: TermTrace | None = None
+    exceptions: list[ExceptionTrace] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -51,3 +75,4 @@ class PolicyTrace:
     match: TermTrace | None = None
     unless: TermTrace | None = None
     rules: list[RuleTrace] = field(default_factory=list)
+    limits: list[LimitTrace] = field(default_factory=list)

@@ -8,27 +8,34 @@ made idle. A property compares the matches of the walk with those of the program
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from enforcer.policy import documents as models
 from enforcer.policy.checker import check_policy, check_values
+from enforcer.policy.environment import ROW_AMOUNTS
 from enforcer.policy.findings import Findings
 from enforcer.policy.tracing.terms import Term
-from enforcer.policy.tracing.traces import PolicyTrace, RuleTrace, TermTrace
+from enforcer.policy.tracing.traces import (
+    ExceptionTrace,
+    LimitTrace,
+    PolicyTrace,
+    RuleTrace,
+    TermTrace,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from enforcer.errors import Span
     from enforcer.policy.loader import Document
-    from enforcer.policy.model import RuleCode
+    from enforcer.policy.model import LimitsView, RuleCode
     from enforcer.policy.tracing.program import Asked
 
 
 class TracedPolicy:
     """A policy whose terms can be looked at one by one."""
 
-    __slots__ = ("document", "match", "model", "rules", "unless")
+    __slots__ = ("document", "exceptions", "limits", "match", "model", "rules", "unless")
 
     def __init__(self, document: Document, values: dict[str, Any]) -> None:
         assert isinstance(document.model, models.Policy)
@@ -43,6 +50,14 @@ class TracedPolicy:
         self.rules: tuple[tuple[RuleCode, Term], ...] = tuple(
             (rule, Term(rule.condition, places.get(rule.id, span))) for rule in rules
         )
+        self.exceptions = {
+            code.id: Term(code.condition, span) for rule in rules for code in rule.exceptions
+        }
+        limits = (*lowered.budgets, *lowered.rate_limits) if self.model.spec.enabled else ()
+        self.limits: tuple[tuple[Literal["budget", "rate"], str], ...] = tuple(
+            ("budget" if isinstance(each.model, models.Budget) else "rate", each.model.id)
+            for each in limits
+        )
 
     @property
     def name(self) -> tuple[str, str]:
@@ -56,7 +71,7 @@ class TracedPolicy:
 
 
 def traced_policies(documents: Iterable[Document], tenant: str) -> tuple[TracedPolicy, ...]:
-    """The enabled policies with rules that concern *tenant*, in canonical order."""
+    """The enabled policies with rules or limits that concern *tenant*, in canonical order."""
     given = tuple(documents)
     found: list[TracedPolicy] = []
     for scope in ("*", tenant):
@@ -68,7 +83,7 @@ def traced_policies(documents: Iterable[Document], tenant: str) -> tuple[TracedP
         found += [
             TracedPolicy(each, values) for each in own if isinstance(each.model, models.Policy)
         ]
-    found = [each for each in found if each.rules]
+    found = [each for each in found if each.rules or each.limits]
     found.sort(key=lambda each: (-each.model.spec.priority, each.document.id, each.document.scope))
     return tuple(found)
 
@@ -113,10 +128,33 @@ def _trace(
     exempt: frozenset[tuple[str, str]],
 ) -> tuple[PolicyTrace, bool]:
     trace = PolicyTrace(policy.document.id, policy.document.scope)
-    phase = asked.request.phase
-    if not any(phase in rule.phases for rule, _ in policy.rules):
-        trace.skipped = f"phase: no rule is for `{phase}`"
+    _trace_guards(trace, policy, asked, is_indexed=is_indexed)
+    if asked.limits is not None:
+        trace.limits = [_limit(policy, asked.limits, trace, *each) for each in policy.limits]
+    if trace.skipped:
         return trace, denied
+    for rule, term in policy.rules:
+        traced, denies = _trace_rule(
+            (rule, term), asked, denied=denied, guard_errs=_errs(trace.match)
+        )
+        is_hit = traced.status in {"matched", "error"}
+        if is_hit and rule.exceptions:
+            traced.exceptions = _trace_exceptions(policy, rule, asked)
+        if is_hit and (trace.policy, rule.id) in exempt:
+            traced.why = "an exception removes it"
+        else:
+            denied = denies
+        trace.rules.append(traced)
+    return trace, denied
+
+
+def _trace_guards(
+    trace: PolicyTrace, policy: TracedPolicy, asked: Asked, *, is_indexed: bool
+) -> None:
+    phase = asked.request.phase
+    if policy.rules and not any(phase in rule.phases for rule, _ in policy.rules):
+        trace.skipped = f"phase: no rule is for `{phase}`"
+        return
     if policy.match is not None:
         trace.match = policy.match.trace(asked)
         if trace.match.value == "false":
@@ -125,22 +163,44 @@ def _trace(
         trace.unless = policy.unless.trace(asked)
         if trace.unless.value == "true":
             trace.skipped = "guard: `unless` is true"
-    if not is_indexed:
+    if policy.rules and not is_indexed:
         # What the index passes over cannot match; its guards are shown, for they say why.
         trace.skipped = "index: a field has none of the values that every rule asks for"
-    if trace.skipped:
-        return trace, denied
-    for rule, term in policy.rules:
-        traced, denies = _trace_rule(
-            (rule, term), asked, denied=denied, guard_errs=_errs(trace.match)
-        )
-        is_hit = traced.status in {"matched", "error"}
-        if is_hit and (trace.policy, rule.id) in exempt:
-            traced.why = "an exception removes it"
-        else:
-            denied = denies
-        trace.rules.append(traced)
-    return trace, denied
+
+
+def _trace_exceptions(policy: TracedPolicy, rule: RuleCode, asked: Asked) -> list[ExceptionTrace]:
+    """The exceptions of a rule that would count, up to the first that removes it."""
+    found: list[ExceptionTrace] = []
+    for code in rule.exceptions:
+        if asked.now_us is None or asked.now_us >= code.expires_us:
+            found.append(ExceptionTrace(code.id, "expired"))
+            continue
+        condition = policy.exceptions[code.id].trace(asked)
+        told = {"true": "removes it", "error": "error"}.get(condition.value, "does not hold")
+        found.append(ExceptionTrace(code.id, told, condition))
+        if condition.value == "true":
+            break
+    return found
+
+
+def _limit(
+    policy: TracedPolicy,
+    limits: LimitsView,
+    trace: PolicyTrace,
+    kind: Literal["budget", "rate"],
+    limit: str,
+) -> LimitTrace:
+    """A limit of *policy*, with its amounts, or why it does not apply."""
+    name = (policy.document.scope, policy.document.id, limit)
+    amounts = {each: limits.amount(kind, name, each) for each in ROW_AMOUNTS[kind]}
+    known = {each: amount for each, amount in amounts.items() if amount is not None}
+    if known:
+        return LimitTrace(kind, limit, known)
+    if trace.match is not None and trace.match.value == "false":
+        return LimitTrace(kind, limit, why="guard: `match` is false")
+    if trace.unless is not None and trace.unless.value == "true":
+        return LimitTrace(kind, limit, why="guard: `unless` is true")
+    return LimitTrace(kind, limit, why="its key is absent, or a guard could not be evaluated")
 
 
 def _errs(guard: TermTrace | None) -> bool:

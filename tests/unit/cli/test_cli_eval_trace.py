@@ -154,3 +154,83 @@ def test_a_rule_that_an_exception_removes_says_so(evaluated, tmp_path, capsys):
     assert decision["verdict"] == "warn"
     assert (a["status"], a["why"]) == ("matched", "an exception removes it")
     assert b["status"] == "matched"
+
+
+LIMITED = """\
+apiVersion: enforcer/v1
+kind: Policy
+metadata: {id: spend, tenant: acme}
+spec:
+  match: team.id == "t1"
+  variables: {words: 'llm.prompt.split(" ")'}
+  rules:
+    - {id: near, when: 'budget("day").remaining_usd < 9.0 && size(words) > 1', then: warn}
+  budgets: [{id: day, per: day, limit_usd: 5}]
+  rate_limits: [{id: minute, key: user.id, per: minute, limit_requests: 60, on_missing_key: skip}]
+  exceptions:
+    - {id: old, when: "true", rules: [near], expires: 2026-01-01, approved_by: ciso, reason: x}
+    - {id: new, when: 'user.id == "u1"', rules: [near], expires: 2026-12-31, approved_by: ciso, reason: x}
+"""
+
+
+@pytest.fixture
+def limited(tmp_path, capsys):
+    """Decide requests under limits; their traces of the one policy."""
+
+    def call(*requests):
+        (tmp_path / "p.yaml").write_text(LIMITED)
+        (tmp_path / "r.jsonl").write_text("\n".join(json.dumps(each) for each in requests))
+        paths = ["--policies", tmp_path / "p.yaml", "--input", tmp_path / "r.jsonl"]
+        assert run(["eval", *map(str, paths), "--now", "2026-11-23", "--trace"]) == 0
+        return [json.loads(line)["trace"][0] for line in capsys.readouterr().out.splitlines()]
+
+    return call
+
+
+def test_limits_are_told_as_they_were_before_the_request(limited):
+    """The first request sees an empty budget and books on it; the second sees what the first one booked."""
+    first, second = limited(
+        request("r1", team={"id": "t1"}, user={"id": "u2"}), request("r2", team={"id": "t1"})
+    )
+    day, minute = first["limits"]
+    assert (day["limit"], day["spent_usd"], day["reserved_usd"]) == ("day", 0.0, 0.0)
+    assert (minute["limit"], minute["remaining"], minute["why"]) == ("minute", 60, None)
+    day, minute = second["limits"]
+    assert 0 < day["reserved_usd"] == pytest.approx(5 - day["remaining_usd"])
+    assert "remaining" not in minute
+    assert "key is absent" in minute["why"]
+    (term,) = [t for t in second["rules"][0]["condition"]["terms"] if "budget" in t["text"]]
+    assert term["terms"][0]["result"] == day["remaining_usd"]
+
+
+def test_a_limit_that_a_guard_ends_says_so(limited):
+    """No amounts, and why."""
+    ((day, minute),) = [each["limits"] for each in limited(request("r1", team={"id": "t2"}))]
+    assert day["why"] == minute["why"] == "guard: `match` is false"
+
+
+def test_exceptions_are_told_up_to_the_one_that_removes_the_rule(limited):
+    """Those that are over, and those that were asked, with what their conditions came to."""
+    one, other = limited(
+        request("r1", team={"id": "t1"}, user={"id": "u1"}),
+        request("r2", team={"id": "t1"}, user={"id": "u2"}),
+    )
+    told = [
+        [(e["exception"], e["status"]) for e in each["rules"][0]["exceptions"]]
+        for each in (one, other)
+    ]
+    assert told == [
+        [("old", "expired"), ("new", "removes it")],
+        [("old", "expired"), ("new", "does not hold")],
+    ]
+    assert one["rules"][0]["exceptions"][1]["condition"]["value"] == "true"
+
+
+def test_a_variable_is_one_part(limited):
+    """Its name, with its value, and not the tree behind it once more at the same place."""
+    (found,) = limited(request("r1", team={"id": "t1"}))
+    (term,) = [t for t in found["rules"][0]["condition"]["terms"] if "size" in t["text"]]
+    (size,) = term["terms"]
+    (words,) = size["terms"]
+    assert (words["text"], words["result"]) == ("words", "<list, 4 elements>")
+    assert "terms" not in words

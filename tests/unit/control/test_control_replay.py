@@ -336,6 +336,11 @@ def test_a_recording_is_the_same_from_a_file(tmp_path, capsys):
     assert main.run([*arguments, "--fail-on", "deny-to-allow"]) == 0
     assert main.run([*arguments, "--fail-on", "any-to-deny"]) == 10
     assert main.run(["replay", "--input", str(file), "--request", "none"]) == 5
+    capsys.readouterr()
+    assert main.run(["replay", "--input", str(file), "--request", "r1"]) == 0
+    shown = capsys.readouterr().out
+    assert "policy p" in shown
+    assert "budget " in shown
     assert main.run(["replay", "--input", str(file), "--fail-on", "deny"]) == 2
     assert main.run(["replay", "--input", str(candidate)]) == 9
     assert main.run(["replay", "--input", str(tmp_path / "none")]) == 5
