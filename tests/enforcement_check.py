@@ -76,6 +76,7 @@ class Topics:
     history: frozenset[str]
     policies: list[Record]
     """As far as compaction has left them."""
+    leases: Mapping[int, list[Record]]
 
 
 async def read_topics(broker: Broker, prefix: str) -> Topics:
@@ -91,6 +92,7 @@ async def read_topics(broker: Broker, prefix: str) -> Topics:
         await read(broker, prefix, "dead-letters"),
         frozenset((r.key or b"").decode() for r in history[0]),
         (await read(broker, prefix, "policies"))[0],
+        await read(broker, prefix, "leases"),
     )
 
 
@@ -99,6 +101,7 @@ def check(
     versions: Mapping[str, int],
     *,
     poison: int = 0,
+    company_usd: int = 0,
     tables: Mapping[int, Mapping[str, bytes]] | None = None,
 ) -> Findings:
     """
@@ -107,14 +110,18 @@ def check(
     Args:
         topics: What it left.
         versions: Which revision of the policies each set digest is.
+        company_usd: The limit of the whole tenant's budget; 0: there is none.
         poison: How many requests are expected to be denied ``internal_error``.
         tables: Rows of a worker's tables, by partition; without them the changelogs' newest rows are checked.
     """
     found = Findings()
     _check_chain(topics, found)
+    company = _Company(company_usd * 10**9)
     for partition in topics.requests:
         rows = tables[partition] if tables is not None else _newest_rows(topics, partition)
-        _Partition(partition, topics, versions, found).check(rows)
+        _Partition(partition, topics, versions, found, company).check(rows)
+    if company_usd:
+        company.check(topics, found)
     if found.internal_errors != poison:
         found.problem("internal_error", found.internal_errors)
     return found
@@ -159,12 +166,58 @@ def _newest_rows(topics: Topics, partition: int) -> dict[str, bytes]:
     return {key: value for key, value in rows.items() if value is not None}
 
 
+@dataclass(slots=True)
+class _Company:
+    """The budget of the whole tenant: what all partitions together may spend, and did."""
+
+    limit_nano: int
+    used_nano: int = 0
+    overrun_nano: int = 0
+
+    def check(self, topics: Topics, found: Findings) -> None:
+        """What was spent and reserved, and what was lent, are within the limit, but for overruns."""
+        most = self.limit_nano + self.overrun_nano
+        if self.used_nano > most:
+            found.overspent_usd_nano += self.used_nano - most
+            found.problem("the company is overspent", (self.used_nano, most))
+        for partition, records in topics.audit.items():
+            entries = [events.decode_audit(record.value or b"") for record in records]
+            self._check_lent(
+                [e for e in entries if e.kind == "lease" and e.payload], found, partition
+            )
+
+    def _check_lent(self, entries: list[events.Audit], found: Findings, partition: int) -> None:
+        """Each time the owner lends, beside what is spent already, it has as much left."""
+        granted: dict[int, int] = defaultdict(int)
+        repaid: dict[int, int] = defaultdict(int)
+        for entry in entries:
+            said = events.decode_lease(entry.payload)
+            for effect in entry.effects:
+                if effect.row.startswith("g/") and effect.kind == "repay":
+                    repaid[said.holder] = max(repaid[said.holder], said.amount_usd_nano)
+                elif effect.row.startswith("g/") and effect.kind == "lend":
+                    spent = max(said.least_usd_nano - granted[said.holder], 0)
+                    lent = sum(granted.values()) - sum(repaid.values())
+                    left = max(self.limit_nano - lent - spent, 0)
+                    if effect.amount - spent > left:
+                        found.problem("more is lent than there is", (partition, said, lent, left))
+                    granted[said.holder] += effect.amount
+
+
 class _Partition:
     """One partition: its ledger against its inputs."""
 
     def __init__(
-        self, partition: int, topics: Topics, versions: Mapping[str, int], found: Findings
+        self,
+        partition: int,
+        topics: Topics,
+        versions: Mapping[str, int],
+        found: Findings,
+        company: _Company,
     ) -> None:
+        self.company = company
+        self.slices: dict[int, int] = {}
+        """What this partition may spend of the company's budget, by the offset of a request."""
         self.partition = partition
         self.topics = topics
         self.versions = versions
@@ -181,14 +234,24 @@ class _Partition:
         self._check_rows(rows)
         self._check_policies()
         self._check_order()
+        self.company.used_nano += sum(self.books.budgets["company", TENANT, ""])
+        self.company.overrun_nano += self.books.overrun
 
     def _ledger(self) -> dict[int, tuple[events.Decision, bytes]]:
         """Decisions of the ledger by the offset of their request: exactly one each."""
         ledger: dict[int, tuple[events.Decision, bytes]] = {}
         calls: set[str] = set()
+        granted = repaid = 0
         for entry in self.entries:
+            if entry.kind == "lease" and entry.payload and entry.effects[0].row.startswith("l/"):
+                said = events.decode_lease(entry.payload)
+                if said.kind == "grant":
+                    granted = max(granted, said.amount_usd_nano)
+                elif said.kind == "repay":
+                    repaid = max(repaid, said.amount_usd_nano)
             if entry.kind != "decision":
                 continue
+            self.slices[entry.source.offset] = granted - repaid
             decision = events.read_decision(entry.payload)
             assert isinstance(decision, events.Decision)
             if decision.source.offset in ledger or decision.id in calls:
@@ -351,6 +414,8 @@ class _Partition:
         if call is not None:
             return ("repeat" if call["content"] == content else "request_id_reused"), request
         rows = [("account", account, ""), ("project", account, request.project.id or "")]
+        if self.company.limit_nano:
+            rows.append(("company", TENANT, ""))
         if decision is None:
             return "allow", request
         expected, cost = self._verdict(request, decision, rows)
@@ -370,7 +435,15 @@ class _Partition:
         cost = ((decision.facts.input_tokens or 0) + tokens) * NANO_PER_TOKEN
         if word(version) in (request.llm.prompt or ""):
             return f"WORD-{version}", cost
-        over = [self.books.left(row) - cost for row in rows]
+        over = [self.books.left(row) - cost for row in rows if row[0] != "company"]
+        slice_nano = self.slices.get(decision.source.offset, 0)
+        left = slice_nano - sum(self.books.budgets["company", TENANT, ""]) - cost
+        if self.company.limit_nano and left < 0 <= min(over):
+            if decision.verdict != "deny":
+                self.found.overspent_usd_nano += -left
+                self.found.problem("overspent a slice", decision.request_id)
+            codes = {reason.code for reason in decision.reasons}
+            return ("lease_pending" if "lease_pending" in codes else "budget_exceeded"), cost
         if min(over) < 0:
             if decision.verdict != "deny":
                 self.found.overspent_usd_nano += -min(over)
@@ -410,6 +483,7 @@ class _Books:
         self.calls: dict[tuple[str, str], dict[str, Any]] = {}
         self.budgets: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0])
         self.early: dict[tuple[str, str], list[events.Usage]] = defaultdict(list)
+        self.overrun = 0
 
     def left(self, row: tuple[str, str, str]) -> int:
         """What may still be reserved."""
@@ -442,6 +516,7 @@ class _Books:
         charged = cost if usage.final else call["charged"] + cost
         before = max(call["held"] - call["charged"], 0)
         after = 0 if usage.final else max(call["held"] - charged, 0)
+        self.overrun += max(charged - max(call["held"], call["charged"]), 0)
         for row in call["rows"]:
             self.budgets[row][1] -= before - after
             self.budgets[row][0] += charged - call["charged"]

@@ -81,10 +81,20 @@ async def make_topics(broker: Broker, prefix: str, partitions: int) -> None:
     await topics.apply(broker, topics.load_specs(), prefix=prefix, partitions=partitions)
 
 
-async def apply_policies(broker: Broker, prefix: str, version: int) -> str:
-    """Put revision *version* in force; the digest of everybody's set."""
+_COMPANY = """
+    - {{id: company, per: total, limit_usd: {limit}, span: tenant}}
+"""
+
+
+async def apply_policies(broker: Broker, prefix: str, version: int, *, company_usd: int = 0) -> str:
+    """
+    Put revision *version* in force; the digest of everybody's set.
+
+    *company_usd* above 0: with a budget of the whole tenant, of which partitions hold slices.
+    """
     words = _WORDS.format(word=word(version), version=version, capped=CAPPED, cap=CAP)
-    texts = {"tenant.yaml": _TENANT, "limits.yaml": _LIMITS, "words.yaml": words}
+    limits = _LIMITS + (_COMPANY.format(limit=company_usd).lstrip("\n") if company_usd else "")
+    texts = {"tenant.yaml": _TENANT, "limits.yaml": limits, "words.yaml": words}
     loaded = policy.load(texts.items(), default_tenant="*")
     assert not loaded.findings, loaded.findings
     changes = await policies.apply(broker, prefix, loaded.documents)
@@ -337,7 +347,7 @@ async def until_committed(broker: Broker, prefix: str, *, timeout_s: float) -> N
 
 async def until_owned(broker: Broker, prefix: str, *, timeout_s: float) -> None:
     """Return when every partition has an agent that has committed its start."""
-    wanted = 2 * await broker.partitions(f"{prefix}.requests")
+    wanted = 3 * await broker.partitions(f"{prefix}.requests")
     committed = 0
     async with asyncio.timeout(timeout_s):
         while committed < wanted:

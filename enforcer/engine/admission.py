@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from enforcer import events
 from enforcer.engine import limits
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from enforcer import detect
     from enforcer.policy import TenantProgram
     from enforcer.state import Rows
+
+LEASE_RETRY_MS: Final = 500
+"""When a call that was turned for want of a slice may come again: two commits, and their way."""
 
 
 class Check:
@@ -121,4 +124,6 @@ def _check_budgets(check: Check, plan: limits.Plan, rows: Rows, model: str) -> N
     check.reserves = True
     reasons, check.reserved = limits.check_budgets(plan.budgets, rows, cost_usd_nano=cost)
     check.reasons += reasons
+    if any(r.code == "lease_pending" and r.verdict == "deny" for r in reasons):
+        check.retry_after_ms = max(check.retry_after_ms or 0, LEASE_RETRY_MS)
     check.views_after = limits.with_reserved(check.views_before, cost)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from enforcer import events, state
+from enforcer.engine import leasing
 from enforcer.engine.denials import deny
 from enforcer.engine.outcome import Entry, Outcome
 from enforcer.engine.prices import price_of
@@ -59,6 +60,8 @@ def _told(case: Case, decision: events.Decision, value: bytes, own: list[events.
     case.outcome.value, case.outcome.told = value, decision
     case.outcome.verdict = decision.verdict
     enter(case, decision, value, own)
+    if case.plan.is_leased and case.arrival.partitions and own:
+        case.outcome.wants = leasing.wants(case.plan, decision, case.rows, own[-1].amount)
     return case.outcome
 
 

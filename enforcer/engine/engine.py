@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from enforcer import detect, events, state
 from enforcer.detect.models import NO_MODELS
-from enforcer.engine import limits
+from enforcer.engine import leasing, limits
 from enforcer.engine.ahead import Foresight
 from enforcer.engine.concluding import conclude, enter
 from enforcer.engine.denials import DenialError, deny
@@ -148,6 +148,8 @@ class Engine:
             message = "this id was used for a request with other content"
             return conclude(case, deny("request_id_reused", message))
         case.key = keys[0]
+        if case.plan.is_leased and arrival.partitions:
+            case.plan = leasing.with_slices(case.plan, rows)
         ruling = self._ruling(case, asked, failure)
         self.foresight.note(program, asked.facts)
         return conclude(case, ruling)
@@ -471,16 +473,12 @@ class Engine:
         )
         asked, failure = self._asked(program, request, now_us)
         plan, failed = self._plan(program, asked, account, now_us)
-        if failure is not None or failed is not None:
-            return []
-        return [events.Allocation(b.row, 0, b.until_us) for b in plan.budgets]
+        budgets = plan.budgets if failure is None and failed is None else ()
+        return [events.Allocation(b.row, 0, b.until_us) for b in budgets]
 
 
 def _is_misrouted(arrival: Arrival, account: str) -> bool:
-    if not arrival.partitions:
-        return False
-    key = account.encode()
-    return (
-        arrival.key != key
-        or events.partition_of(key, arrival.partitions) != arrival.source.partition
+    key, count = account.encode(), arrival.partitions
+    return count > 0 and (
+        arrival.key != key or events.partition_of(key, count) != arrival.source.partition
     )

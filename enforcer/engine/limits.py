@@ -39,6 +39,10 @@ class PlannedBudget(NamedTuple):
     key: str
     limit_usd_nano: int
     until_us: int
+    is_leased: bool = False
+    """Of the whole tenant, of which this partition holds a slice."""
+    is_pending: bool = False
+    """Its owner has not said that it has no more to lend."""
 
 
 class PlannedRate(NamedTuple):
@@ -59,6 +63,8 @@ class Plan(NamedTuple):
     failed: tuple[events.Reason, ...]
     shadow: Plan | None = None
     """Of the limits of shadow policies, which have rows of their own; None where there are none."""
+    is_leased: bool = False
+    """Whether a budget in it, or in its shadow, is."""
 
 
 NOTHING = Plan((), (), (), (), ())
@@ -120,6 +126,7 @@ def plan(
                 request,
                 account=account,
                 zone=program.settings.time_zone,
+                by_team="team.id" in program.settings.account_by,
                 found=_Planning(request, facts, now_us, pseudonym_key),
             )
             for limits in (
@@ -128,7 +135,11 @@ def plan(
             )
         )
         # What errs is told of both; the deny that comes of it stays where it belongs.
-        return live._replace(errors=(*live.errors, *shadow.errors), shadow=shadow)
+        return live._replace(
+            errors=(*live.errors, *shadow.errors),
+            shadow=shadow,
+            is_leased=live.is_leased or shadow.is_leased,
+        )
     if not program.budgets and not program.rate_limits:
         return NOTHING
     return _planned(
@@ -136,6 +147,7 @@ def plan(
         request,
         account=account,
         zone=program.settings.time_zone,
+        by_team="team.id" in program.settings.account_by,
         found=_Planning(request, facts, now_us, pseudonym_key),
     )
 
@@ -146,17 +158,22 @@ def _planned(
     *,
     account: str,
     zone: str,
+    by_team: bool,
     found: _Planning,
 ) -> Plan:
     now_us = found.now_us
     budgets: list[PlannedBudget] = []
+    is_any_leased = False
     for budget in limits[0]:
         part = found.key_of(budget)
         if part is not None:
             window = state.window(budget.per, zone, now_us)
-            row = state.budget_key(account, policy_name(budget), budget.id, part, window.name)
+            is_leased = by_team and budget.span == "tenant"
+            whose = events.account_of(request.tenant, None) if is_leased else account
+            row = state.budget_key(whose, policy_name(budget), budget.id, part, window.name)
             amount = budget.limit_usd_nano(request) or 0
-            budgets.append(PlannedBudget(budget, row, part, amount, window.end_us))
+            is_any_leased = is_any_leased or is_leased
+            budgets.append(PlannedBudget(budget, row, part, amount, window.end_us, is_leased))
     rates: list[PlannedRate] = []
     for rate in limits[1]:
         part = found.key_of(rate)
@@ -165,7 +182,12 @@ def _planned(
             quota = state.Quota(rate.limit(request), rate.period_us, rate.burst(request))
             rates.append(PlannedRate(rate, row, quota))
     return Plan(
-        tuple(budgets), tuple(rates), tuple(found.missing), tuple(found.errors), tuple(found.failed)
+        tuple(budgets),
+        tuple(rates),
+        tuple(found.missing),
+        tuple(found.errors),
+        tuple(found.failed),
+        is_leased=is_any_leased,
     )
 
 
@@ -307,11 +329,16 @@ def check_budgets(
     """Compare every budget with its row: settled + reserved + this within the limit."""
     reasons: list[events.Reason] = []
     effects: list[events.Effect] = []
-    for limit, row_key, _, limit_usd_nano, until_us in planned:
+    for budget in planned:
+        limit, row_key, _, limit_usd_nano, until_us = budget[:5]
         row = rows.get(row_key)
         if not state.admits(row, limit_usd_nano, cost_usd_nano):  # type: ignore[arg-type]
             remaining = state.remaining_usd_nano(row, limit_usd_nano)  # type: ignore[arg-type]
             left = max(remaining, 0)
+            if budget.is_pending:
+                reasons.append(_pending(limit, cost_usd_nano))
+                effects.append(events.Effect("reserve", row_key, cost_usd_nano, 0, until_us))
+                continue
             reasons.append(
                 _reason(
                     limit,
@@ -325,6 +352,12 @@ def check_budgets(
     return reasons, effects
 
 
+def _pending(limit: BudgetLimit, cost_usd_nano: int) -> events.Reason:
+    """The reason of a call that this partition's slice does not hold, while the owner may have more."""
+    message = f"this partition's slice of `{limit.id}` does not hold {usd(cost_usd_nano)} USD; more is asked for"
+    return _reason(limit, _told(limit.on_exceeded), "lease_pending", message)
+
+
 def unpriced(limit: BudgetLimit, model: str) -> events.Reason:
     """The denial of a model that has no price, where a budget applies."""
     message = f"no price is known for `{model}`, so it cannot be held to a budget"
@@ -334,7 +367,7 @@ def unpriced(limit: BudgetLimit, model: str) -> events.Reason:
 def views(planned: Sequence[PlannedBudget], rows: Rows) -> list[events.BudgetView]:
     """The budgets as they stand in *rows* now."""
     found = []
-    for limit, row_key, key, limit_usd_nano, _ in planned:
+    for limit, row_key, key, limit_usd_nano, *_ in planned:
         row = rows.get(row_key)
         spent, reserved = (row.spent_usd_nano, row.reserved_usd_nano) if row is not None else (0, 0)  # type: ignore[union-attr]
         found.append(

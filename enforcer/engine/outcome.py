@@ -9,6 +9,7 @@ from enforcer import events
 
 if TYPE_CHECKING:
     from enforcer.engine.ahead import Ahead
+    from enforcer.engine.leasing import Want
 
 
 class Arrival(NamedTuple):
@@ -62,6 +63,7 @@ class Outcome:
         dead_letter: The input, when it could not be taken.
         bypass: What the gateway did without a verdict, when a usage report says so.
         overrun_usd_nano: What settlements cost above their reservations.
+        wants: The slices of tenants' budgets that a decision has read.
     """
 
     value: bytes | None = None
@@ -71,6 +73,7 @@ class Outcome:
     bypass: str | None = None
     overrun_usd_nano: int = 0
     verdict: str = ""
+    wants: list[Want] = field(default_factory=list)
 
     @property
     def decision(self) -> events.Decision | None:

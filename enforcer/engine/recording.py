@@ -31,6 +31,7 @@ HTTP_STATUS: Final = {
     "budget_exceeded": 402,
     "rate_limited": 429,
     "exceeds_burst": 429,
+    "lease_pending": 429,
 }
 """By reason code; every other deny is 403. The first of 400, 403, 402, 429 that a reason has is the decision's."""
 _HTTP_ORDER: Final = (400, 403, 402, 429)

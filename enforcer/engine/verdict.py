@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from enforcer.policy import Match, TenantProgram
     from enforcer.state import Rows
 
+WAIT_HELPS: Final = frozenset({"rate_limited", "lease_pending"})
 DEFAULT_DENY: Final = "no rule matched, and the tenant denies by default"
 
 
@@ -142,7 +143,7 @@ def _join(
     if denials:
         ruling.verdict, ruling.reasons = "deny", denials
         ruling.views = check.views_before
-        if any(reason.code != "rate_limited" for reason in denials):
+        if any(reason.code not in WAIT_HELPS for reason in denials):
             ruling.retry_after_ms = None  # Waiting alone would not help.
         return
     if modified:

@@ -298,6 +298,14 @@ class _PolicyCheck:
             said = "`downgrade` names no model"
             self._findings.error("ENF0304", said, span, help="write `{downgrade: gpt-4o-mini}`")
             return None
+        if budget.span == "tenant" and isinstance(budget.limit_usd, dict):
+            self._findings.error(
+                "ENF0209",
+                "a budget of the whole tenant has one limit",
+                child(node, "limit_usd").span,
+                help="write a number: who lends slices of it sees no request to choose by",
+            )
+            return None
         return Limit(budget, paths, table) if table and paths is not None else None
 
     def _rate_limit(self, limit: models.RateLimit, node: Node) -> Limit | None:

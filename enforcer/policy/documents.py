@@ -229,6 +229,10 @@ class Budget(Model):
     limit_usd: Money
     on_exceeded: OnExceededBudget = "deny"
     on_missing_key: OnMissingKey = "deny"
+    span: Literal["account", "tenant"] = Field(
+        "account",
+        description="`tenant`: one budget over all accounts of a tenant whose `account` is [tenant, team.id].",
+    )
 
 
 class RateLimit(Model):

@@ -79,6 +79,7 @@ class BudgetLimit:
     table: Table[int]
     code: PolicyCode
     downgrade_to: str | None = None  # A model, or provider/model.
+    span: Literal["account", "tenant"] = "account"
 
     def limit_usd_nano(self, request: Request) -> int | None:
         """What may be spent in a window."""

@@ -259,6 +259,7 @@ def _budgets(lowered: Lowered, code: PolicyCode) -> Iterable[BudgetLimit]:
             table=limit.table,
             code=code,
             downgrade_to=reaction.downgrade if isinstance(reaction, models.Downgrade) else None,
+            span=limit.model.span,
         )
 
 

@@ -11,7 +11,7 @@ from enforcer.state.calls import Lookup, call_keys, ends, lookup
 from enforcer.state.effects import Group, Report, apply, apply_all, split
 from enforcer.state.expiry import OTHERS_MAX, ExpiryQueue
 from enforcer.state.leases import Demand, lease_key, lent_key, lent_usd_nano, slice_usd_nano
-from enforcer.state.reconcile import leaked
+from enforcer.state.reconcile import by_account, leaked
 from enforcer.state.rows import (
     MemoryRows,
     Row,
@@ -53,6 +53,7 @@ __all__ = [
     "apply_all",
     "available",
     "budget_key",
+    "by_account",
     "call_keys",
     "call_row_key",
     "ends",

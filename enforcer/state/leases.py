@@ -142,7 +142,7 @@ def tend(
     used = budget.spent_usd_nano + budget.reserved_usd_nano if isinstance(budget, BudgetRow) else 0
     left = slice_usd_nano(row) - used
     if row is not None and (row.is_recalled or row.until_us <= now_us):
-        return _repay(row, budget_row, demand, left=left, holder=holder, now_us=now_us)
+        return repay(row, budget_row, demand.tenant, max(left, 0), holder, now_us)
     need = demand.need_usd_nano
     if row is not None and left >= max(need, row.asked_usd_nano // 2, 1):
         return NOTHING
@@ -186,15 +186,13 @@ def _wanted(
     return max(need, min(wanted, demand.limit_usd_nano // 2))
 
 
-def _repay(
-    row: LeaseRow, budget_row: str, demand: Demand, *, left: int, holder: int, now_us: int
-) -> Word:
-    back = max(left, 0)
+def repay(row: LeaseRow, budget_row: str, tenant: str, back: int, holder: int, now_us: int) -> Word:
+    """Give *back* up, of what is unused; with nothing to give, and not asked to, only the slice's time is renewed."""
     effect = Effect("repay", lease_key(budget_row), back, now_us)
     if not back and not row.is_recalled:
-        return Word((effect,))  # Past its time and used up: nothing to say.
-    repaid = row.repaid_usd_nano + back
-    record = Lease("repay", demand.tenant, budget_row, holder, row.sequence, repaid)
+        return Word((effect,))
+    repaid_ = row.repaid_usd_nano + back
+    record = Lease("repay", tenant, budget_row, holder, row.sequence, repaid_)
     return Word((effect,), (record,))
 
 

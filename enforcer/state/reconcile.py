@@ -12,9 +12,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from enforcer.events import BudgetRow, CallRow, Effect
+from enforcer.state.rows import parse_budget_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from enforcer.state.rows import Row
 
@@ -46,3 +47,12 @@ def leaked(rows: Iterable[tuple[str, Row]]) -> tuple[Effect, ...]:
             effects.append(Effect("release", key, leak))
             effects.append(Effect("charge", key, leak, 0, budgets[key].window_end_us))
     return tuple(effects)
+
+
+def by_account(effects: Iterable[Effect]) -> Iterator[tuple[str, tuple[Effect, ...]]]:
+    """Effects on budgets, apart by the account whose they are."""
+    found: dict[str, list[Effect]] = {}
+    for effect in effects:
+        found.setdefault(parse_budget_key(effect.row).account, []).append(effect)
+    for account, each in found.items():
+        yield account, tuple(each)

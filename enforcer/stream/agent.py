@@ -315,6 +315,8 @@ class Agent:
         """A set came into force."""
         if self._tenure is not None:
             self._tenure.policy_changed(in_force)
+            if self._tenure.has_work:
+                self._pending.set()
 
     # -- the two loops -------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from enforcer.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from enforcer import events
     from enforcer.broker.ports import Record
     from enforcer.stream.tail import Told
 
@@ -140,6 +141,13 @@ class Inputs:
     def lease_offset(self) -> int:
         """Of the next record of leases to be taken."""
         return self.leases.offset
+
+    def have_moved(self, position: events.PositionRow) -> bool:
+        """Whether a request or a report was taken since that position; a word of another agent is no input that kills."""
+        return (self.request_offset, self.usage_offset) != (
+            position.request_offset,
+            position.usage_offset,
+        )
 
     def offset_of(self, name: str) -> int:
         """Of the next record to be taken of the input *name*."""

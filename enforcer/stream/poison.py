@@ -27,6 +27,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from enforcer.errors import EnforcerError, RequestError
 from enforcer.stream.inputs import REQUESTS
 
 CAREFUL_STARTS: Final = 3
@@ -45,6 +46,13 @@ class PoisonError(Exception):
         super().__init__(f"{place[0]} {place[1]}: {error}")
         self.place = place
         self.error = error
+
+
+def named(place: Place, error: Exception) -> Exception:
+    """What an exception of the engine means: the record's fault, unless the agent's own state is at fault."""
+    if isinstance(error, EnforcerError) and not isinstance(error, RequestError):
+        return error
+    return PoisonError(place, type(error).__name__)
 
 
 def encode(place: Place) -> int:

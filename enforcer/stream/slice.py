@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from enforcer.engine import Outcome
     from enforcer.telemetry import Metrics
 
-LIMIT_CODES: Final = frozenset({"budget_exceeded", "rate_limited", "exceeds_burst"})
+LIMIT_CODES: Final = frozenset(
+    {"budget_exceeded", "lease_pending", "rate_limited", "exceeds_burst"}
+)
 
 
 class Slice:

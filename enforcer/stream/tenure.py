@@ -19,13 +19,14 @@ import structlog
 from enforcer import events, state
 from enforcer.audit.chain import Chain
 from enforcer.engine import Arrival, Entry, Outcome
-from enforcer.errors import EnforcerError, RequestError
+from enforcer.stream.changes import PolicyChanges
 from enforcer.stream.commit import CommitTarget
-from enforcer.stream.inputs import REQUESTS, USAGE, Inputs
+from enforcer.stream.inputs import LEASES, REQUESTS, USAGE, Inputs
 from enforcer.stream.interval import Cut, Interval
+from enforcer.stream.lending import Lending
 from enforcer.stream.lookahead import LookAhead, ReadElsewhere
 from enforcer.stream.passing import KEY_BYTES_MAX, headers_of, key_of
-from enforcer.stream.poison import Care, PoisonError
+from enforcer.stream.poison import Care, named
 from enforcer.stream.rows import CallsSeen, RowCache
 from enforcer.stream.slice import Slice
 from enforcer.stream.sweep import Sweep, rebuild
@@ -103,15 +104,21 @@ class Tenure:
         self._ahead = LookAhead(foresight, program_of, self.elsewhere)
         self._queue = state.ExpiryQueue()
         self._sweep = Sweep(table, self._rows)
+        self._lending = Lending(
+            partition,
+            position.partition_count,
+            self._rows,
+            policies=services.policies.table,
+            enter=self._enter,
+            say=lambda to, said: self.interval.add_word(to, said),  # noqa: PLW0108 — each cut makes another
+        )
         self._chain = Chain(position.next_sequence, position.chain_head)
         self._position = position
         self._now_us = position.now_us
         self._oldest_uncommitted_s: float | None = None
-        self._policy_changes: list[SetInForce] = []
+        self._policy_changes = PolicyChanges()
         self._slice = Slice()
-        self._latest_ms = 0
-        self._is_stale = False
-        self._told_ahead = -1
+        self._latest_ms, self._is_stale, self._told_ahead = 0, False, -1
         self._is_forgiven = False
 
     @classmethod
@@ -135,18 +142,16 @@ class Tenure:
             tenure._enter("exception_use", "*", b"", ("tail_lost",), ())
         # Last, with no turn of the loop between it and the agent's taking note of changes.
         policies = services.policies.table
-        tenure._policy_changes = policies.changes_since(taken.position.policy_offset)
+        tenure._policy_changes = PolicyChanges(policies.changes_since(taken.position.policy_offset))
+        tenure._lending.begin(table, services.now_ms())
         return tenure
 
     def _mend(self, leaks: tuple[events.Effect, ...]) -> None:
         """Charge reservations whose calls the changelog has forgotten: no usage will ever find them."""
         self._log.warning("reservations_leaked", rows=len(leaks) // 2)
         state.apply_all(self._rows, leaks, queue=self._queue)
-        by_account: dict[str, list[events.Effect]] = {}
-        for effect in leaks:
-            by_account.setdefault(state.parse_budget_key(effect.row).account, []).append(effect)
-        for account, effects in by_account.items():
-            self._enter("expiry", account, b"", ("leaked",), tuple(effects))
+        for account, effects in state.by_account(leaks):
+            self._enter("expiry", account, b"", ("leaked",), effects)
 
     # -- what the agent's loops ask ------------------------------------------------------------------------
 
@@ -158,6 +163,7 @@ class Tenure:
             bool(interval.events or interval.audit)
             or self.care.trying is not None
             or self._is_forgiven
+            or (self._lending.has_wants and not self.inputs.redoing)
         )
 
     @property
@@ -202,6 +208,7 @@ class Tenure:
     def policy_changed(self, in_force: SetInForce) -> None:
         """A set came into force: it goes into this partition's ledger before the next decision under it."""
         self._policy_changes.append(in_force)
+        self._lending.want_first([in_force.scope], self._services.now_ms())
 
     # -- cutting -------------------------------------------------------------------------------------------
 
@@ -210,6 +217,7 @@ class Tenure:
         assert not self.is_broken, "half a slice must not be committed"
         if not self.inputs.redoing:
             self._enter_policy_changes()
+            self._lending.speak(self._now_us)
         interval, self.interval = self.interval, Interval(time.monotonic())
         self.committing = interval.events
         if interval.events:
@@ -217,10 +225,7 @@ class Tenure:
         # Sweep before the rows are cut: what it deletes goes with this very cut.
         swept = self._sweep.step(self._now_us, rows=2 * interval.events + 16)
         before, inputs = self._position, self.inputs
-        moved = (inputs.request_offset, inputs.usage_offset) != (
-            before.request_offset,
-            before.usage_offset,
-        )
+        moved = inputs.have_moved(before)
         tail_start = before.tail_start
         if not inputs.redoing:
             # All of the tail is in this cut or in the ledger, so it may be passed, claim and all.
@@ -232,7 +237,7 @@ class Tenure:
             next_sequence=self._chain.sequence,
             tail_start=tail_start,
             now_us=self._now_us,
-            policy_offset=self._policy_offset(),
+            policy_offset=self._policy_changes.entered(self._services.policies.table.offset),
             partition_count=before.partition_count,
             starts=self.care.starts_after(moved=moved),
             trying=self.care.trying,
@@ -250,11 +255,6 @@ class Tenure:
         self.care.committed(cut.position.starts, cut.position.trying)
         self._rows.cached_rows_max = self._services.cached_rows_max()
         self._rows.settle()
-
-    def _policy_offset(self) -> int:
-        """Up to where policy changes are in the ledger: never past one that still waits to be entered."""
-        waiting = [change.offset for change in self._policy_changes]
-        return min([self._services.policies.table.offset, *waiting])
 
     # -- one slice -----------------------------------------------------------------------------------------
 
@@ -307,7 +307,9 @@ class Tenure:
     def _take(self, item: Item) -> None:
         if item.is_request:
             self._take_request(item.record, item.told)
-        elif not item.is_word:
+        elif item.is_word:
+            self._take_word(item.record)
+        else:
             self._take_usage(item.record)
 
     def _may_take_head(self, now_s: float) -> bool:
@@ -372,6 +374,7 @@ class Tenure:
         if told is not None:
             source = told.decision.source
             self._enter_policy_changes(before=source.policy_offset)
+            self._lending.follow(told.decision)
             arrival = arrival._replace(source=source)
         else:
             if not self.inputs.redoing:
@@ -379,11 +382,11 @@ class Tenure:
             ahead = self._ahead.of(record, self.inputs, self.care, now_us=self._now_us)
             arrival = arrival._replace(ahead=ahead)
         outcome = self._outcome(place, arrival, told)
-        trace, to_gateway = headers_of(record)
-        self._write(outcome, arrival, trace)
+        self._write(outcome, arrival, (passed := headers_of(record))[0])
+        self._lending.want(outcome.wants)
         if outcome.value is not None and told is None:
             key = record.key if len(record.key or b"") <= KEY_BYTES_MAX else None
-            out = (key, outcome.value, to_gateway, None)
+            out = (key, outcome.value, passed[1], None)
             self._slice.add(out, record.timestamp, outcome)
 
     def _outcome(self, place: Place, arrival: Arrival, told: Told | None) -> Outcome:
@@ -403,7 +406,7 @@ class Tenure:
                 return engine.refuse(program, arrival, rows, queue)
             return engine.request(program, arrival, rows, queue)
         except Exception as error:
-            raise _named(place, error) from error
+            raise named(place, error) from error
 
     def _take_usage(self, record: Record) -> None:
         """Settle one usage report and extend the ledger."""
@@ -418,10 +421,20 @@ class Tenure:
             else:
                 outcome = engine.usage(program, arrival, self._rows, self._queue)
         except Exception as error:
-            raise _named(place, error) from error
+            raise named(place, error) from error
         self._write(outcome, arrival, headers_of(record)[0])
         if outcome.bypass is not None:
             self._services.metrics.bypassed(outcome.bypass)
+
+    def _take_word(self, record: Record) -> None:
+        """Take a word of another agent about a tenant's budget. It moves no clock."""
+        place = (LEASES, record.offset)
+        if self._is_condemned(place):
+            return
+        try:
+            self._lending.take(record.value, max(self._now_us, record.timestamp * 1000))
+        except Exception as error:
+            raise named(place, error) from error
 
     def _is_condemned(self, place: Place) -> bool:
         if place not in self._condemned and not self.care.is_condemned(place):
@@ -461,12 +474,7 @@ class Tenure:
         Args:
             before: A policy offset. While the tail is redone only those that a told verdict had seen go before it.
         """
-        if not self._policy_changes:
-            return
-        later = [c for c in self._policy_changes if before is not None and c.offset >= before]
-        changes = [c for c in self._policy_changes if before is None or c.offset < before]
-        self._policy_changes = later
-        for change in changes:
+        for change in self._policy_changes.take(before):
             notes = ("policy_invalid",) if change.invalid else ()
             self._enter("policy_change", change.scope, change.payload(), notes, ())
 
@@ -490,10 +498,3 @@ class Tenure:
         )
         value = self._chain.append(kind, account, self._now_us, source, payload, notes, effects)
         self.interval.add_audit((key_of(account), value, (), None))
-
-
-def _named(place: Place, error: Exception) -> Exception:
-    """What an exception of the engine means: the record's fault, unless the agent's own state is at fault."""
-    if isinstance(error, EnforcerError) and not isinstance(error, RequestError):
-        return error
-    return PoisonError(place, type(error).__name__)

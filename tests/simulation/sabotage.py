@@ -13,10 +13,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from enforcer import events
+from enforcer import events, state
 from enforcer.errors import EnforcerError
+from enforcer.state import leases
 from enforcer.stream import commit, restore, takeover
 from enforcer.stream.inputs import Inputs
+from enforcer.stream.lending import Lending
 from enforcer.stream.poison import Care
 from enforcer.stream.policies import PolicyFollower
 from enforcer.stream.standby import Standbys
@@ -295,6 +297,31 @@ def _redone_by_time(put: Callable[..., None]) -> None:
     put(Inputs, "_next_told", Inputs._next_by_time)
 
 
+def _slice_before_its_grant(put: Callable[..., None]) -> None:
+    """A holder spends what it has asked for, before the owner has lent it."""
+    slice_of = state.slice_usd_nano
+
+    def early(row: Any) -> int:
+        return slice_of(row) + (0 if row is None else row.asked_usd_nano)
+
+    put(state, "slice_usd_nano", early)
+
+
+def _recalled_is_free(put: Callable[..., None]) -> None:
+    """An owner lends again what it has recalled, before its holder has repaid it: a slice that ends frees itself."""
+
+    def lent(row: Any) -> int:
+        held = [] if row is None else [h for h in row.holdings if not h.is_recalled]
+        return sum(h.granted_usd_nano - h.repaid_usd_nano for h in held)
+
+    put(leases, "lent_usd_nano", lent)
+
+
+def _repaid_unredone(put: Callable[..., None]) -> None:
+    """A takeover does not follow what its predecessor repaid and never committed."""
+    put(Lending, "follow", lambda *_: None)
+
+
 @dataclass(frozen=True, slots=True)
 class Bug:
     """*put_in* patches the code; it is looked for from the seed *first* on, under *faults* if any are named."""
@@ -302,6 +329,8 @@ class Bug:
     put_in: Callable[[Callable[..., None]], None]
     first: int = 1
     faults: tuple[str, ...] = ()
+    company: int | None = None
+    """The limit of a budget of the whole tenant, in place of what the seed has drawn."""
 
 
 BUGS: dict[str, Bug] = {
@@ -325,6 +354,8 @@ BUGS: dict[str, Bug] = {
     "redone-by-time": Bug(_redone_by_time, 40),
     "evaluated-again": Bug(_evaluated_again),
     "starts": Bug(_starts_uncounted, 3),
+    "lease-early": Bug(_slice_before_its_grant, company=12),
+    "lease-free": Bug(_recalled_is_free, company=2),
 }
 """By name."""
 

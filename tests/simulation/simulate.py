@@ -37,6 +37,7 @@ SOMETIMES = (
     "marker late", "marker lost", "transaction timed out", "policy changed", "disk full",
     "verdict redone", "poison refused", "damaged table found at opening",
     "standby took over", "handed over, whole",
+    "slice granted", "slice recalled", "slice repaid",
 )  # fmt: skip
 """What must have happened somewhere in a run of SEEDS_FOR_ALL seeds or more."""
 SEEDS_FOR_ALL = 50
@@ -119,7 +120,9 @@ def _outcomes(given: Any) -> Iterator[Outcome]:
 def _one(job: tuple[int, str, Iterable[str]]) -> Outcome:
     seed, without, faults = job
     with sabotaged(without):
-        outcome = simulate(seed, tuple(faults) or (BUGS[without].faults if without else ()))
+        bug = BUGS.get(without)
+        company = bug.company if bug else None
+        outcome = simulate(seed, tuple(faults) or (bug.faults if bug else ()), company)
     if not outcome.found.problems:
         outcome.trace = []
     return outcome

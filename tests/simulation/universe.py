@@ -147,6 +147,8 @@ class Plan:
     strikes: tuple[tuple[str, str, int], ...]
     poison: tuple[str, ...]
     is_compacted_soon: bool
+    company_usd: int = 0
+    """Of a budget of the whole tenant, of which partitions hold slices; 0: none."""
 
 
 FAULTS = (
@@ -155,7 +157,7 @@ FAULTS = (
 )  # fmt: skip
 
 
-def draw(seed: int, faults: Sequence[str] = ()) -> Plan:
+def draw(seed: int, faults: Sequence[str] = (), company: int | None = None) -> Plan:
     """
     The plan of *seed*.
 
@@ -177,6 +179,7 @@ def draw(seed: int, faults: Sequence[str] = ()) -> Plan:
         strikes=tuple(strikes),
         poison=((), (), (BREAKS,), (KILLS,))[seed % 4],
         is_compacted_soon=rng.random() < 0.5,
+        company_usd=(0, 0, 3, 0, 0, 0, 9, 0)[seed % 8] if company is None else company,
     )
 
 
@@ -327,7 +330,7 @@ class Universe:
         await make_topics(client, PREFIX, plan.partitions)
         if plan.is_compacted_soon:
             await client.alter_topic_configs({f"{PREFIX}.state": {"delete.retention.ms": "4000"}})
-        self._versions[await apply_policies(client, PREFIX, 1)] = 1
+        self._versions[await self._apply(1)] = 1
         for number in range(plan.machines):
             self.machines.append(Machine(self, f"m{number}"))
         await asyncio.sleep(0.3 + self.rng.random())
@@ -375,8 +378,19 @@ class Universe:
         log = self.cluster.log(f"{PREFIX}.policies", 0)
         gone = [e for e in log.compacted if e.status == "committed"]
         topics.policies = sorted([*topics.policies, *gone], key=lambda record: record.offset)
-        found = check(topics, self._versions, poison=len(self.plan.poison))
+        found = check(
+            topics,
+            self._versions,
+            poison=len(self.plan.poison),
+            company_usd=self.plan.company_usd,
+        )
         found.problems.update(self.found.problems)
+        for records in topics.leases.values():
+            for record in records:
+                said = events.decode_lease(record.value or b"")
+                did = {"grant": "granted", "recall": "recalled", "repay": "repaid"}.get(said.kind)
+                if did and (said.amount_usd_nano or did == "recalled"):
+                    self.storm.marks.sometimes(f"slice {did}")
         found.examples.update(self.found.examples)
         if "unfinished" not in found.problems:
             self._check_tables(found)
@@ -414,13 +428,18 @@ class Universe:
         rows = {k: v for k, v in folded.items() if v is not None and k not in to_come}
         return rows, to_come
 
+    async def _apply(self, version: int) -> str:
+        return await apply_policies(
+            self._client, PREFIX, version, company_usd=self.plan.company_usd
+        )
+
     async def _change_policies(self) -> None:
         rng = random.Random(f"{self._seed} policies")
         version = 1
         while not self.storm.is_over:
             await asyncio.sleep(0.2 + rng.random() * 1.5)
             version += 1
-            digest = await apply_policies(self._client, PREFIX, version)
+            digest = await self._apply(version)
             self._versions[digest] = version
             self.storm.marks.sometimes("policy changed")
 
@@ -558,9 +577,9 @@ def _difference(expected: dict[str, bytes], rows: dict[str, bytes]) -> str:
     return f"missing {sorted(missing)[:3]}, more {sorted(more)[:3]}, other {sorted(other)[:3]}"
 
 
-def simulate(seed: int, faults: Sequence[str] = ()) -> Outcome:
+def simulate(seed: int, faults: Sequence[str] = (), company: int | None = None) -> Outcome:
     """Run *seed*, and check what it has left."""
-    universe = Universe(seed, draw(seed, faults))
+    universe = Universe(seed, draw(seed, faults, company))
     outcome = Outcome(seed)
     before = structlog.get_config()
     structlog.configure(processors=[universe.log], cache_logger_on_first_use=False)

@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import orjson
 
 from enforcer import events
+from enforcer.engine import leasing
 from enforcer.engine.ordinary import lines
 from enforcer.engine.ordinary.pieces import Telling, call_pieces, telling
 from enforcer.engine.ordinary.rows import BudgetRows, RateRows, call_prefix
@@ -125,6 +126,7 @@ def compile_ordinary(program: TenantProgram, key: bytes) -> Ordinary | None:
         or program.shadow_policies
         or program.shadow_budgets
         or program.shadow_rate_limits
+        or any(leasing.spanning(program))
         or len(program.budgets) + len(program.rate_limits) > LIMITS_MAX
     )
     if is_odd:

@@ -1,0 +1,222 @@
+"""
+Slices of tenants' budgets at one partition: what is said to other agents, and what becomes of what they say.
+
+Theory of operation
+-------------------
+The transitions are ``enforcer.state.leases``; this is their place in an agent's life. A partition is both sides at once: it
+holds slices of the budgets it spends of, and owns the budgets of the tenants whose own key it holds.
+
+* A word (a record of ``leases``) is taken like any input: its effects change rows, are entered in the ledger, and the
+  answer goes into the same commit.
+* A holder speaks when the agent cuts an interval, and only when no verdict of the tail is left to redo: what it then asks
+  or gives back follows from all it has told. It looks at the slices that this interval has touched or was refused for, at
+  those recalled, and at those past their time.
+
+Nothing here is remembered that rows do not say, but what requests were turned for: if that is lost the next one tells again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
+
+import structlog
+
+from enforcer import events, state
+from enforcer.engine import leasing
+from enforcer.state import leases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from enforcer.broker.ports import Outgoing
+    from enforcer.policy import TenantProgram
+    from enforcer.store.table import Table
+    from enforcer.stream.policies import PolicyTable
+    from enforcer.stream.rows import RowCache
+
+AHEAD_US: Final = 30_000_000
+"""So long before its window ends a slice of the next one is asked for."""
+TENDED_MAX: Final = 2_000
+"""Budgets tended in one cut; the others wait for the next."""
+
+_log = structlog.get_logger("enforcer.leases")
+
+
+class Lending:
+    """
+    One tenure's side of it.
+
+    *enter* puts an entry into the chain (kind, account, payload, notes, effects), *say* a record into the commit at hand.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        partitions: int,
+        rows: RowCache,
+        *,
+        policies: PolicyTable,
+        enter: Callable[[str, str, bytes, tuple[str, ...], tuple[events.Effect, ...]], None],
+        say: Callable[[int, Outgoing], None],
+    ) -> None:
+        self._partition = partition
+        self._partitions = partitions
+        self._rows = rows
+        self._policies = policies
+        self._program_of = policies.program
+        self._enter = enter
+        self._say = say
+        self._tenants: dict[str, str] = {}
+        """Budget rows of which this partition holds a slice, and whose they are."""
+        self._wanted: dict[str, leasing.Want] = {}
+        self._due_us = 0
+        self._heard_us = 0
+        """Time of the newest word: a partition without events has no other clock."""
+
+    def begin(self, table: Table, now_ms: int) -> None:
+        """Find the slices that are held already, and want those that should be."""
+        for raw_key, _ in table.scan(leases.LEASE.encode()):
+            row = "b/" + raw_key.decode()[2:]
+            account = state.parse_budget_key(row).account
+            if not account.startswith("#"):
+                self._tenants[row] = unquote(account)
+        self.want_first([in_force.scope for in_force in self._policies.sets()], now_ms)
+
+    @property
+    def has_wants(self) -> bool:
+        """Whether a slice is wanted that nobody has asked for yet."""
+        return bool(self._wanted)
+
+    def want(self, wants: Iterable[leasing.Want]) -> None:
+        """Note what a decision has read of slices, and was turned for. The smallest need counts."""
+        for want in wants:
+            before = self._wanted.get(want.row)
+            if before is not None and before.need_usd_nano:
+                if not want.need_usd_nano or want.need_usd_nano >= before.need_usd_nano:
+                    continue
+            elif not want.need_usd_nano and want.row in self._tenants:
+                continue  # Its row changes, and that is looked at.
+            self._wanted[want.row] = want
+
+    def want_first(self, scopes: Iterable[str], now_ms: int) -> None:
+        """Policies came into force: want a slice of each budget that has no key, before the first request does."""
+        tenants = list(scopes)
+        if "*" in tenants:
+            tenants = [in_force.scope for in_force in self._policies.sets()]
+        for tenant in tenants:
+            for row, end_us in leasing.current_rows(self._program_of(tenant), now_ms * 1000):
+                if self._rows.get(state.lease_key(row)) is None:
+                    self._wanted.setdefault(row, leasing.Want(row, tenant, 0, end_us))
+
+    # -- words that come ------------------------------------------------------------------------------------
+
+    def take(self, value: bytes | None, time_us: int) -> None:
+        """Take a word of that time. One that nobody here can have written is passed over, loudly."""
+        self._heard_us = max(self._heard_us, time_us)
+        try:
+            record = events.decode_lease(value or b"")
+            state.parse_budget_key(record.row)
+        except (events.CodecError, AssertionError, ValueError):
+            _log.error("lease_undecodable", partition=self._partition)
+            return
+        if record.kind in ("grant", "recall"):
+            self._tenants.setdefault(record.row, record.tenant)
+            if record.kind == "recall":
+                self._due_us = 0
+            word = leases.heard(record, self._heard_us)
+        elif record.kind == "repay":
+            word = leases.repaid(record)
+        else:
+            limit = leasing.limit_usd_nano(self._program_of(record.tenant), record.row)
+            lent: Any = self._rows.get(state.lent_key(record.row))
+            word = leases.answer(lent, record, limit)
+        state.apply_all(self._rows, word.effects)
+        self._speak(word, record.tenant, record.row, value or b"", record.kind)
+
+    def follow(self, told: events.Decision) -> None:
+        """
+        Before a verdict of the tail is redone: repay what its owner had repaid when it was told.
+
+        That owner died before the commit in which it did, so nobody has heard of it; but the verdict was given by what
+        was left, and the ledger must say so.
+        """
+        reserved = [effect.row for effect in told.effects if effect.kind == "reserve"]
+        for row, view in zip(reserved, told.budgets, strict=False):
+            lease: Any = self._rows.get(state.lease_key(row)) if row in self._tenants else None
+            more = state.slice_usd_nano(lease) - view.limit_usd_nano
+            if lease is not None and more > 0:
+                word = leases.repay(lease, row, told.tenant, more, self._partition, told.time_us)
+                state.apply_all(self._rows, word.effects)
+                payload = events.encode_lease(word.records[0])
+                self._speak(word, told.tenant, row, payload, "repay")
+
+    # -- words of its own -----------------------------------------------------------------------------------
+
+    def speak(self, now_us: int) -> None:
+        """Ask and repay with the cut at hand."""
+        if not self._wanted and not self._tenants:
+            return
+        now_us = max(now_us, self._heard_us)
+        wanted, self._wanted = self._wanted, {}
+        is_due = now_us >= self._due_us
+        touched = [
+            r for r in self._tenants if r not in wanted and (is_due or self._rows.is_changed(r))
+        ]
+        for row in (*wanted, *touched[:TENDED_MAX]):
+            self._tend(row, wanted.get(row), now_us)
+        if is_due:
+            self._due_us = self._next_due_us()
+
+    def _tend(self, row: str, want: leasing.Want | None, now_us: int) -> None:
+        tenant = want.tenant if want is not None else self._tenants[row]
+        program = self._program_of(tenant)
+        lease: Any = self._rows.get(state.lease_key(row))
+        if want is not None:
+            end_us, need = want.window_end_us, want.need_usd_nano
+        else:
+            end_us, need = (0 if lease is None else lease.window_end_us), 0
+        if 0 < end_us <= now_us and not need:
+            if now_us > end_us + AHEAD_US:
+                self._tenants.pop(row, None)
+                return  # Its window is over: what comes late is charged past it, as everywhere.
+        elif 0 < end_us - now_us <= AHEAD_US:
+            self._want_next(program, row, tenant, end_us)
+        limit = leasing.limit_usd_nano(program, row)
+        demand = state.Demand(tenant, need, limit, end_us)
+        word = leases.tend(
+            self._rows,
+            row,
+            demand,
+            holder=self._partition,
+            partitions=self._partitions,
+            now_us=now_us,
+        )
+        if not word.effects:
+            return
+        self._tenants.setdefault(row, tenant)
+        self._due_us = min(self._due_us, now_us + leases.TTL_US)
+        state.apply_all(self._rows, word.effects)
+        payload = events.encode_lease(word.records[0]) if word.records else b""
+        kind = word.records[0].kind if word.records else "repay"
+        self._speak(word, tenant, row, payload, kind)
+
+    def _want_next(self, program: TenantProgram, row: str, tenant: str, end_us: int) -> None:
+        following = leasing.following_row(program, row, end_us)
+        if following is not None and self._rows.get(state.lease_key(following[0])) is None:
+            self._wanted.setdefault(
+                following[0], leasing.Want(following[0], tenant, 0, following[1])
+            )
+
+    def _next_due_us(self) -> int:
+        found = [self._rows.get(state.lease_key(row)) for row in self._tenants]
+        return min([lease.until_us for lease in found if lease is not None], default=0)
+
+    def _speak(self, word: leases.Word, tenant: str, row: str, payload: bytes, kind: str) -> None:
+        """Enter a change of slices in the ledger, and say to other agents what goes with it."""
+        notes = (kind, "short") if any(r.is_short for r in word.records) else (kind,)
+        self._enter("lease", state.parse_budget_key(row).account, payload, notes, word.effects)
+        owner = events.partition_of(events.account_of(tenant, None).encode(), self._partitions)
+        for record in word.records:
+            to = owner if record.kind in ("request", "repay") else record.holder
+            self._say(to, (row.encode(), events.encode_lease(record), (), None))
