@@ -129,13 +129,15 @@ class Conditions:
         """
         parts: list[str | Leaf] = []
         before = self._findings.error_count
-        for at, piece in enumerate(_EXPRESSION.split(text)):
-            if at % 2 == 0:
-                parts.append(piece)
-                continue
-            leaf = self._told(piece, node)
+        end = 0
+        for found in _EXPRESSION.finditer(text):
+            parts.append(text[end : found.start()])
+            end = found.end()
+            begin = found.end(1) - len(found[1].lstrip())
+            leaf = self._told(found[1].strip(), _part_of(node, text, begin))
             if leaf is not None:
                 parts.append(leaf)
+        parts.append(text[end:])
         if "{{" in _EXPRESSION.sub("", text):
             said, help_line = "a `{{` is not closed", "write `{{ llm.model }}`"
             self._findings.error("ENF0705", said, node.span, help=help_line)
@@ -143,10 +145,8 @@ class Conditions:
 
     def _told(self, text: str, node: Node) -> Leaf | None:
         """An expression whose value a reason tells."""
-        # Its places are those of the reason: where the expression begins in it is not worth a map.
-        place = source.Node(node.value, node.span, "plain")
         found = expressions.parse_condition(
-            text, place, self.environment, self._findings, wanted=DYN, as_text=True
+            text, node, self.environment, self._findings, wanted=DYN, as_text=True
         )
         if found is None:
             return None
@@ -248,6 +248,13 @@ class Conditions:
             else "a policy reads values of its own tenant",
         )
         return False, None
+
+
+def _part_of(node: Node, text: str, offset: int) -> Node:
+    """The node of an expression within a text, from *offset* on."""
+    before = text[:offset]
+    line, column = before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1
+    return source.Node(text, expressions.place_in(node, (line, column)))
 
 
 def _at(node: Node, key: str) -> Span:

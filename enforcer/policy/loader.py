@@ -26,7 +26,7 @@ from enforcer.policy.source import Node, Text, plain, read
 from enforcer.policy.tenants import check_tenant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +233,8 @@ def _check_together(
 ) -> set[int]:
     """What can be told only of all documents at once, and the meaning of each; who is refused."""
     values: dict[str, dict[str, Any]] = {}
-    refused = _check_apart(found, values, findings)
+    required: dict[str, frozenset[str]] = {}
+    refused = _check_apart(found, values, required, findings)
     placed: list[Placed] = []
     for at, document in enumerate(found):
         if isinstance(document.model, models.Policy):
@@ -242,7 +243,7 @@ def _check_together(
             lowered = check_policy(document.model, document.node, scope, own)
             is_right = not own.error_count and not document.is_refused
             if prove and lowered.is_guarded:
-                prove_policy(lowered, document.node, own)
+                prove_policy(lowered, document.node, own, _present(document, found, required))
                 if is_right:
                     placed.append(Placed(lowered, document.node))
             if own.error_count:
@@ -254,10 +255,27 @@ def _check_together(
     return refused
 
 
+def _present(
+    document: Document, found: list[Document], required: Mapping[str, frozenset[str]]
+) -> frozenset[str]:
+    """The fields that every request has that a policy is asked about: of everybody's, what all tenants require."""
+    scope = document.scope
+    scopes = {scope} if scope != "*" else {each.scope for each in found} - {"*", stops.SCOPE}
+    each = [required.get(name, frozenset()) for name in scopes]
+    return frozenset.intersection(*each) if each else frozenset()
+
+
 def _check_apart(
-    found: list[Document], values: dict[str, dict[str, Any]], findings: Findings
+    found: list[Document],
+    values: dict[str, dict[str, Any]],
+    required: dict[str, frozenset[str]],
+    findings: Findings,
 ) -> set[int]:
-    """Names, tenants, values and stops; who is refused. *values* learns the named ones of each scope."""
+    """
+    Names, tenants, values and stops; who is refused.
+
+    *values* learns the named ones of each scope, *required* which fields the requests of each tenant have.
+    """
     refused: set[int] = set()
     first: dict[tuple[str, str, str], Document] = {}
     for at, document in enumerate(found):
@@ -268,7 +286,8 @@ def _check_apart(
         if isinstance(document.model, models.Values):
             _take_values(document, values, findings)
         elif isinstance(document.model, models.Tenant):
-            check_tenant(document.model, document.node, findings)
+            settings = check_tenant(document.model, document.node, findings)
+            required[document.id] = frozenset((*settings.required, *settings.defaults))
         elif isinstance(document.model, models.Stop):
             stops.check_stop(document.model, document.node, findings)
         if findings.error_count > before:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -49,6 +50,7 @@ ORDERED: Final = frozenset(
     {"bool", "int", "uint", "double", "string", "bytes", "timestamp", "duration"}
 )
 _NUMBERS: Final = frozenset({"int", "uint", "double", "number"})
+_COMPARABLE: Final = ORDERED | {"number", "list", "map"}
 _ORDERINGS: Final = frozenset({"<", "<=", ">", ">="})
 _JOINED: Final = frozenset({"string", "bytes", "list"})
 
@@ -123,6 +125,31 @@ class Noter(Protocol):
 
     def problem(self, kind: str, message: str, node: Node, known: Known, *, guard: str = "",
                 help_line: str = "", append: str = "") -> None: ...  # fmt: skip
+
+
+def hold_types(noter: Noter, node: Chain, operator: str, left: Known, right: Known) -> None:
+    """
+    Refuse ``==``, ``!=`` and ``in`` between types that are never equal.
+
+    The checker of types refuses what it knows; here the elements of ``llm.messages`` have types too.
+    """
+    other = right.type
+    if operator == "in":
+        other = next(iter(right.type.parameters), DYN)
+    names = [left.type.name, other.name]
+    if not set(names) <= _COMPARABLE or names[0] == names[1] or set(names) <= _NUMBERS:
+        return
+    known = Known(is_declared=left.is_declared and right.is_declared)
+    said = f"a {names[0]} never equals a {names[1]}"
+    help_line = "a number has no quotes, a text has" if "string" in names else "correct the types"
+    noter.problem("mismatch", said, node, known, help_line=help_line)
+
+
+def nearest_field(operand: Known, name: str) -> str:
+    """Help for a field that a record does not have."""
+    fields = list(operand.shape.fields) if operand.shape is not None else []
+    close = difflib.get_close_matches(name, fields, n=1)
+    return f"did you mean `{close[0]}`?" if close else f"there are: {', '.join(fields)}"
 
 
 def operate(

@@ -18,6 +18,7 @@ CODES: Final = {
     "argument": "ENF0807",
     "cost": "ENF0808",
     "unknown": "ENF0403",
+    "mismatch": "ENF0704",
 }
 
 Insertions = tuple[tuple[int, str], ...]

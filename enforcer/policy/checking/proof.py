@@ -53,8 +53,10 @@ from enforcer.policy.checking.guards import Guards
 from enforcer.policy.checking.known import INTS, LENGTHS, Known, Range, State
 from enforcer.policy.checking.operations import (
     constant_parts,
+    hold_types,
     known_fact,
     known_literal,
+    nearest_field,
     operate,
 )
 from enforcer.policy.checking.problems import Atom, Problem
@@ -81,6 +83,13 @@ def prove(condition: Condition, present: frozenset[str] = frozenset()) -> tuple[
     """
     proof = Proof(condition)
     proof.condition(condition.resolved.root, State(present), {}, None)
+    return tuple(dict.fromkeys(proof.problems))
+
+
+def prove_value(condition: Condition, present: frozenset[str]) -> tuple[Problem, ...]:
+    """As ``prove``, of an expression that comes to any value: no guard stands around it, so nothing is mended."""
+    proof = Proof(condition)
+    proof.visit(condition.resolved.root, State(present), {})
     return tuple(dict.fromkeys(proof.problems))
 
 
@@ -295,12 +304,9 @@ class Proof:
         known = self.entry(node, node.name, operand, scope)
         if node.optional:
             return Known(self.type(node), key=known.key, is_declared=operand.is_declared)
-        shape = self.declared(operand, node.name)
-        if operand.shape is not None and operand.shape.kind is fields.Kind.RECORD and shape is None:
-            known_names = ", ".join(operand.shape.fields)
-            said = f"there is no field `{node.name}` here"
-            self.problem("unknown", said, node, operand, help_line=f"there are: {known_names}")
+        if self.lacks(operand, node):
             return Known(DYN)
+        shape = self.declared(operand, node.name)
         is_sure = shape is not None and not shape.optional
         if not is_sure and known.key not in state.true and not self.has_entry(operand, node.name):
             self.absent(node, known)
@@ -345,7 +351,17 @@ class Proof:
             operand = self.visit(node.select.operand, state, scope)
             if operand.type.name != "optional":
                 self.map_wanted(node.select.operand, operand)
+                self.lacks(operand, node.select)
         return Known(BOOL)
+
+    def lacks(self, operand: Known, node: Select) -> bool:
+        """Whether a record has no such field; a problem."""
+        shape = operand.shape
+        if shape is None or shape.kind is not fields.Kind.RECORD or node.name in shape.fields:
+            return False
+        said = f"there is no field `{node.name}` here"
+        self.problem("unknown", said, node, operand, help_line=nearest_field(operand, node.name))
+        return True
 
     def index(self, node: Index, state: State, scope: Mapping[str, Known]) -> Known:
         """``x[i]`` of a list or map."""
@@ -410,8 +426,9 @@ class Proof:
         """Arithmetic or relations of one precedence."""
         (operator, right), *others = node.steps
         if not others and operator in {"==", "!=", "in"}:
-            self.tolerant(node.first, state, scope)
+            found = self.tolerant(node.first, state, scope)
             container = self.tolerant(right, state, scope)
+            hold_types(self, node, operator, found, container)
             if operator == "in" and container.type.name not in CONTAINERS:
                 text = self.guards.text(right)
                 said = f"{self.guards.quoted(right)} may be no list"

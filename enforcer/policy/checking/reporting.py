@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from enforcer.policy.checking.problems import CODES, Problem
-from enforcer.policy.checking.proof import prove
+from enforcer.policy.checking.proof import prove, prove_value
 from enforcer.policy.findings import Edit, Finding, Severity
 from enforcer.policy.narrowing import absent_false, absent_true
 
 if TYPE_CHECKING:
     from enforcer.policy.checker import Lowered
+    from enforcer.policy.exemptions import Template
     from enforcer.policy.expressions import Condition
     from enforcer.policy.findings import Findings
     from enforcer.policy.source import Node
@@ -18,22 +20,47 @@ if TYPE_CHECKING:
 _WARNINGS = frozenset({"cost"})
 
 
-def prove_policy(lowered: Lowered, node: Node, findings: Findings) -> None:
-    """Findings for every operation of a policy's expressions that may have no value."""
+def prove_policy(
+    lowered: Lowered, node: Node, findings: Findings, required: frozenset[str] = frozenset()
+) -> None:
+    """
+    Findings for every operation of a policy's expressions that may have no value.
+
+    Args:
+        lowered: The policy.
+        node: Where it stands.
+        findings: Where they go.
+        required: Fields that its tenants require or have defaults for.
+    """
     guards = {id(guard) for guard in _guards(node)}
-    present = frozenset[str]()
+    present = required
     if lowered.match is not None:
         present |= absent_false(lowered.match)
     if lowered.unless is not None:
         present |= absent_true(lowered.unless)
     for condition in lowered.expressions:
-        known = frozenset[str]() if id(condition.node) in guards else present
-        problems = prove(condition, known)
+        problems = prove(condition, required if id(condition.node) in guards else present)
         is_widened_last = any(each.insertions and each.kind != "overflow" for each in problems)
         findings.extend(
             _finding(each, condition, is_fixed=each.kind != "overflow" or not is_widened_last)
             for each in problems
         )
+    for rule in lowered.rules:
+        if rule.template is not None:
+            _prove_reason(rule.template, present | absent_false(rule.condition), findings)
+
+
+def _prove_reason(template: Template, present: frozenset[str], findings: Findings) -> None:
+    """The expressions of a reason: they are asked where the rule has matched."""
+    for part in template.parts:
+        if isinstance(part, str):
+            continue
+        for problem in prove_value(part.condition, present):
+            found = _finding(problem, part.condition, is_fixed=False)
+            if problem.kind == "absent":
+                said = 'ask for it in the rule\'s condition with `has`, or write `a.?b.orValue("none")`'
+                found = replace(found, help=said)
+            findings.extend([found])
 
 
 def _guards(node: Node) -> list[Node]:

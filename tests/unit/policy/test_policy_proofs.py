@@ -179,3 +179,74 @@ def test_chains_as_long_as_the_language_takes_are_proved_at_once():
     for at in range(40):
         nested = f"({nested} {'&&' if at % 2 else '||'} llm.stream)"
     assert {each.code for each in load(nested).findings} == {"ENF0801"}
+
+
+REASON = "apiVersion: enforcer/v1\nkind: Policy\nmetadata: {{id: p, tenant: acme}}\nspec:\n  rules:\n    - {{id: r, when: {when}, then: deny, reason: '{reason}'}}\n"
+
+
+@pytest.mark.parametrize(
+    ("when", "reason", "codes"),
+    [
+        ("llm.stream", "{{ llm.model }}", []),
+        ("llm.stream", "dear: {{ llm.estimated_cost_usd }} USD", ["ENF0801"]),
+        ("llm.stream", "{{ 1000 / llm.n }}", ["ENF0804"]),
+        ("has(team.tier)", "{{ team.tier }}", []),
+        ('team.tier == "free"', "{{ team.tier }}", []),
+        ("llm.stream", '{{ team.?tier.orValue("none") }}', []),
+        ("llm.stream", "{{ llm.n > 0 ? 1000 / llm.n : 0 }}", []),
+    ],
+)
+def test_reasons_are_proved_where_their_rule_has_matched(when, reason, codes):
+    """An expression in a reason is asked after the condition, and must have a value then; at its own place."""
+    text = REASON.format(when=f'"{when}"' if '"' not in when else f"'{when}'", reason=reason)
+    found = policy.load([("p.yaml", text)], prove=True).findings
+    assert [each.code for each in found] == codes
+    for each in found:
+        assert text.splitlines()[5][each.span.column - 1 :].startswith(
+            ("llm.estimated", "1000 / llm.n")
+        )
+
+
+TENANT = "---\napiVersion: enforcer/v1\nkind: Tenant\nmetadata: {{id: {name}}}\nspec: {spec}\n"
+
+
+@pytest.mark.parametrize(
+    ("scope", "tenants", "is_proved"),
+    [
+        ("acme", {"acme": "{required: [user.email]}"}, True),
+        ("acme", {"acme": "{defaults: {user.email: nobody@example.com}}"}, True),
+        ("acme", {"acme": "{required: [user.id]}"}, False),
+        ("acme", {"globex": "{required: [user.email]}"}, False),
+        ("*", {"acme": "{required: [user.email]}", "globex": "{required: [user.email]}"}, True),
+        ("*", {"acme": "{required: [user.email]}", "globex": "{}"}, False),
+        ("*", {}, False),
+    ],
+)
+def test_what_the_tenants_require_is_there(scope, tenants, is_proved):
+    """Required fields and defaults are present: of a tenant's policies its own, of everybody's those of all tenants."""
+    text = source('user.email.endsWith("x")').replace("tenant: acme", f'tenant: "{scope}"')
+    text += "".join(TENANT.format(name=name, spec=spec) for name, spec in tenants.items())
+    assert policy.load([("p.yaml", text)], prove=True).has_errors is not is_proved
+
+
+@pytest.mark.parametrize(
+    ("when", "code", "word"),
+    [
+        ('llm.messages.exists(m, m.rol == "user")', "ENF0403", "`role`"),
+        ("llm.messages.exists(m, m.role == 5)", "ENF0704", "quotes"),
+        ("llm.messages.exists(m, m.role in [1, 2])", "ENF0704", "quotes"),
+        ("llm.messages.exists(m, m.tool_calls.exists(t, t.nam == 'x'))", "ENF0403", "`name`"),
+        ("llm.messages.exists(m, m.tool_calls.exists(t, t.name == true))", "ENF0704", ""),
+        ("llm.messages.exists(m, has(m.rol))", "ENF0403", "`role`"),
+        ("llm.messages[0].rol == 'x'", "ENF0403", "`llm.messages"),
+        ('llm.messages.exists(m, m.role == "user")', None, ""),
+        ('llm.messages.exists(m, m.content == "x" || m.content == 5)', None, ""),
+        ('llm.messages.exists(m, m.role in ["user", "tool"])', None, ""),
+        ("attributes.x == 1 || attributes.x == 'a'", None, ""),
+    ],
+)
+def test_the_elements_of_messages_have_types(when, code, word):
+    """Fields that a message does not have, and values that they never equal, are told."""
+    findings = load(when).findings
+    assert [each.code for each in findings] == ([code] if code else []), [str(f) for f in findings]
+    assert all(word in each.help for each in findings), [f.help for f in findings]
