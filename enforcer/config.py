@@ -13,6 +13,7 @@ Settings, and where packaged data lies. The only reader of the environment.
 | ``ENFORCER_REDACTION_KEY_FILE`` | key of the redaction styles hash and pseudonym, the same for all workers | none |
 | ``ENFORCER_SIGN_KEY`` | private key that changes of policies are signed with | none |
 | ``ENFORCER_POLICY_KEYS`` | public keys of those who may change policies: a file, or a directory of ``*.pub`` | none |
+| ``OTEL_*`` | a collector for traces, by OpenTelemetry's own names (extra ``otel``) | none |
 | ``ENFORCER_DEBUG`` | ``1``: show tracebacks | off |
 | ``NO_COLOR`` | no colour, whatever its value | off |
 """
@@ -48,6 +49,8 @@ class Settings:
     redaction_key_file: Path | None = None
     sign_key: Path | None = None
     policy_keys: Path | None = None
+    wants_tracing: bool = False
+    """Whether OpenTelemetry's own variables name a collector for traces, and do not say no."""
     debug: bool = False
     no_color: bool = False
 
@@ -78,9 +81,18 @@ class Settings:
             redaction_key_file=path("ENFORCER_REDACTION_KEY_FILE"),
             sign_key=path("ENFORCER_SIGN_KEY"),
             policy_keys=path("ENFORCER_POLICY_KEYS"),
+            wants_tracing=_wants_tracing(values),
             debug=values.get("ENFORCER_DEBUG", "").lower() in _TRUE,
             no_color=bool(values.get("NO_COLOR")),
         )
+
+
+def _wants_tracing(values: Mapping[str, str]) -> bool:
+    if values.get("OTEL_SDK_DISABLED", "").lower() in _TRUE:
+        return False
+    exporter = values.get("OTEL_TRACES_EXPORTER", "")
+    endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    return exporter == "otlp" or (not exporter and any(values.get(name) for name in endpoints))
 
 
 def redaction_key(file: Path | None) -> bytes | None:

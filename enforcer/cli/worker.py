@@ -15,11 +15,11 @@ import typer
 
 from enforcer.cli.broker_options import BootstrapOption, KafkaConfigOption, PrefixOption, resolve
 from enforcer.cli.policy_keys import PolicyKeysOption, public_keys
-from enforcer.config import Settings, redaction_key
+from enforcer.config import Settings, readable_by_others, redaction_key
 from enforcer.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from enforcer.broker import BrokerConfig
     from enforcer.detect import Models
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from enforcer.stream.supervision import ChildEnd
     from enforcer.stream.worker import Worker
     from enforcer.telemetry import Metrics
+    from enforcer.tracing import Spans
 
 _FACT_CACHE_KEY_BYTES = 32
 PROCESSES_MAX = 256
@@ -166,6 +167,8 @@ def worker(
         metrics_port=metrics_port,
         models=lambda: models_of(entities, classifier, deadline_ms=model_deadline_ms),
     )
+    redaction_file = redaction_key_file or settings.redaction_key_file
+    _warn_of_readable([pseudonym_key_file, redaction_file, *given.broker.secret_files])
     if processes is None:
         run_one(given)
         return 0
@@ -193,6 +196,15 @@ class Given:
         return replace(
             self, state_dir=self.state_dir / str(number), instance_id=name, metrics_port=None
         )
+
+
+def _warn_of_readable(files: Iterable[Path | None]) -> None:
+    """Say which files with secrets others on this machine can read. Not refused: a mounted secret may be so."""
+    from enforcer.telemetry import logger  # noqa: PLC0415 — as above
+
+    for file in files:
+        if file is not None and readable_by_others(file):
+            logger().warning("secret_readable_by_others", path=str(file), help=f"chmod 600 {file}")
 
 
 def _pseudonym_key(file: Path | None) -> bytes:
@@ -261,6 +273,7 @@ async def serve(
             timed=metrics.detected,
         )
     )
+    spans = _spans(config)
     async with KafkaBroker(broker_config) as broker, TextReaders() as text_readers:
         running = Worker(
             config,
@@ -269,6 +282,7 @@ async def serve(
             metrics=metrics,
             open_table=lambda partition: open_table(config.state_dir, partition),
             text_readers=text_readers,
+            spans=spans,
         )
         health = HealthServer(
             metrics,
@@ -293,6 +307,17 @@ async def serve(
                 telling.cancel()
                 await asyncio.gather(telling, return_exceptions=True)
                 await health.stop()
+                if spans is not None:
+                    await asyncio.to_thread(spans.stop)
+
+
+def _spans(config: WorkerConfig) -> Spans | None:
+    """Traces, where the environment names a collector. Raises ConfigError, without the extra."""
+    if not Settings.load().wants_tracing:
+        return None
+    from enforcer import tracing  # noqa: PLC0415 — as above
+
+    return tracing.started(config.instance_id, group=config.group_id)
 
 
 async def _tell(parent: ChildEnd | None, running: Worker, metrics: Metrics) -> None:

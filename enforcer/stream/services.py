@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from enforcer.stream.policies import PolicyFollower
     from enforcer.stream.text_readers import TextReaders
     from enforcer.telemetry import Metrics
+    from enforcer.tracing import Spans
 
 
 class CommitGate:
@@ -52,6 +53,7 @@ class Services(Protocol):
     commit_gate: CommitGate
     trial: Trial
     text_readers: TextReaders | None
+    spans: Spans | None
     table_meta: Meta
     table_age_ms_max: int
 

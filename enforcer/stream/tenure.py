@@ -280,7 +280,7 @@ class Tenure:
         self._is_stale = self._services.policies.age_s() * 1000 > config.policy_stale_ms_max
         if self.care.is_single and not self._may_take_head(now_s):
             return 0
-        self._slice = Slice()
+        self._slice = Slice(self._services.spans)
         room = min(self._room, config.commit_records_max)
         taken = 0
         while taken < room and interval.bytes < config.uncommitted_bytes_max:
@@ -387,7 +387,7 @@ class Tenure:
         if outcome.value is not None and told is None:
             key = record.key if len(record.key or b"") <= KEY_BYTES_MAX else None
             out = (key, outcome.value, passed[1], None)
-            self._slice.add(out, record.timestamp, outcome)
+            self._slice.add(out, record, outcome)
 
     def _outcome(self, place: Place, arrival: Arrival, told: Told | None) -> Outcome:
         services, rows, queue = self._services, self._rows, self._queue

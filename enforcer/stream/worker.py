@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from enforcer.stream.policies import SetInForce
     from enforcer.stream.text_readers import TextReaders
     from enforcer.telemetry import Metrics
+    from enforcer.tracing import Spans
 
 GC_THRESHOLDS: Final = (10_000, 100, 10_000)
 POLL_MS: Final = 20
@@ -69,6 +70,7 @@ class Worker:
         open_table: Callable[[int], Table],
         on_restore: Callable[[int, int, int], None] | None = None,
         text_readers: TextReaders | None = None,
+        spans: Spans | None = None,
     ) -> None:
         self.config = config
         self.broker = broker
@@ -88,6 +90,7 @@ class Worker:
         self.table_age_ms_max = 0
         self.trial = Trial()
         self.text_readers = text_readers
+        self.spans = spans
         self.open_table = open_table
         self._on_restore = on_restore
         self._reader: Reader

@@ -223,5 +223,6 @@ def test_the_worker_is_ready_and_logs_no_secret(company):
     assert company.stop_worker() == 0
     told += (company.folder / "worker.log").read_text()
     assert "agent_ready" in told
+    assert "secret_readable_by_others" not in told
     assert not [p for p in company.secured.passwords.values() if p in told]
     company.start_worker()

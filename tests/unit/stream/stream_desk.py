@@ -500,7 +500,7 @@ class Office:
         self.metrics = Metrics()
         self.commit_gate = CommitGate(self.config.commits_per_second)
         self.trial = Trial()
-        self.text_readers = None
+        self.text_readers = self.spans = None
         self.table_meta = replace(META, partitions=1)
         self.table_age_ms_max = 1_000_000
         self.clock_ms = NOW_MS
