@@ -106,6 +106,7 @@ class _Services:
     """As much of a worker as tenures ask for."""
 
     table_meta = _META
+    text_readers = None
 
     def __init__(self, program_of: Callable[[str], TenantProgram], directory: Path) -> None:
         self.config = WorkerConfig(instance_id="bench", state_dir=directory)
@@ -192,7 +193,7 @@ class Driver:
         return taken
 
     async def _take(self, tenure: Tenure, records: list[Record]) -> int:
-        tenure.inputs.feed(REQUESTS, records)
+        tenure.feed(REQUESTS, records)
         taken = 0
         while slice_ := tenure.take_slice():
             taken += slice_

@@ -28,6 +28,10 @@ ASSUMED_OUTPUT_TOKENS = 4096
 # A shorter text is counted in less time than its digest takes.
 CACHED_CHARACTERS_MIN = 192
 _NANO = 1_000_000_000
+# Of a model call, all that tokens and findings in texts follow from.
+_READ_BY_COUNTS = (
+    "provider", "model", "operation", "messages", "prompt", "tools", "tool_choice", "response_format",
+)  # fmt: skip
 _UNSET = object()
 _NOTHING: frozenset[str | float] = frozenset()
 _Judged = tuple[float, tuple[str, ...]]
@@ -256,6 +260,14 @@ class RequestFacts:
         if self._injection is not None:
             facts.injection = self._injection.score
         return facts
+
+    def inherit(self, before: RequestFacts) -> None:
+        """Take over tokens and personal data of the request *before* its edits, where its texts are the same."""
+        mine, theirs = self._request.llm, before._request.llm
+        if any(getattr(mine, name) != getattr(theirs, name) for name in _READ_BY_COUNTS):
+            return
+        self._tokens = before._tokens
+        self._foreseen_pii = before._foreseen_pii if before._pii is None else before._pii
 
     @property
     def has_asked_for_pii(self) -> bool:

@@ -261,7 +261,12 @@ class Engine:
         """The request as rules read it: with the tenant's defaults, and facts: *facts* where there are no defaults."""
 
         def facts_of(edited: events.Request) -> detect.RequestFacts:
-            return self._facts(program, edited, now_us, known)
+            found = self._facts(program, edited, now_us, known)
+            if asked is not None:
+                found.inherit(asked.facts)
+            return found
+
+        asked: Asked | None = None
 
         completed, failure = request, None
         if program.settings.defaults:

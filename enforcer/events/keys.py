@@ -86,6 +86,19 @@ def decision_id(account: str, request_id: str, attempt: int) -> str:
     return hashlib.sha256(call_key(account, request_id, attempt).encode()).hexdigest()[:32]
 
 
+def _is_plain(value: bytes) -> bool:
+    """Whether a request in Avro has id and tenant of one byte of length, attempt 1 in one byte and no deadline."""
+    try:
+        tenant = _HEAD_BYTES + 1 + (value[_HEAD_BYTES] >> 1)
+        attempt = tenant + 1 + (value[tenant] >> 1)
+        is_short = not (value[_HEAD_BYTES] | value[tenant]) & 129
+        return (
+            is_short and value[attempt] == _ATTEMPT_ONE[0] and value[attempt + 2] == _NO_DEADLINE[0]
+        )
+    except IndexError:
+        return False
+
+
 def content_digest(request: Request, value: bytes = b"") -> bytes:
     """
     SHA-256 of what a request asks: its Avro body with attempt 1 and no deadline.
@@ -102,6 +115,8 @@ def content_digest(request: Request, value: bytes = b"") -> bytes:
     Raises: CodecError, if the request has no Avro form.
     """
     if value[:_HEAD_BYTES] == _REQUEST_HEAD:
+        if request.attempt == 1 and request.deadline_ms is None and _is_plain(value):
+            return hashlib.sha256(value[_HEAD_BYTES:]).digest()
         # attempt stands behind id and tenant, deadline_ms behind the one byte of phase.
         _, index = decode_length(value, _HEAD_BYTES)
         _, attempt = decode_length(value, index)

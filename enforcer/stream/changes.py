@@ -16,6 +16,10 @@ class PolicyChanges:
     def __init__(self, waiting: list[SetInForce] | None = None) -> None:
         self._waiting = waiting or []
 
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
     def append(self, in_force: SetInForce) -> None:
         """One more."""
         self._waiting.append(in_force)

@@ -18,6 +18,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from enforcer.errors import ConfigError
+from enforcer.events import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -68,7 +69,7 @@ class _Queue:
                     help="run `enforcer topics apply`: message.timestamp.type must be LogAppendTime",
                     code="append_time",
                 )
-            self.bytes += _size(record)
+            self.bytes += len(record.key or b"") + len(record.value or b"") + RECORD_OVERHEAD_BYTES
         if records:
             self.fetched = records[-1].offset + 1
             self.records.extend(records)
@@ -77,7 +78,7 @@ class _Queue:
     def pop(self) -> Record:
         record = self.records.popleft()
         self.offset = record.offset + 1
-        self.bytes -= _size(record)
+        self.bytes -= len(record.key or b"") + len(record.value or b"") + RECORD_OVERHEAD_BYTES
         return record
 
 
@@ -184,6 +185,34 @@ class Inputs:
         name = next(name for name, each in self._queues.items() if each is queue)
         return name, queue.records[0].offset
 
+    def source_of(self, record: Record, policy_offset: int, late_ms: int) -> Source:
+        """The place of a record that was just taken: in its own input, in the others, and in the policies."""
+        return Source(
+            record.topic,
+            record.partition,
+            record.offset,
+            self.usage.offset,
+            policy_offset,
+            late_ms,
+            self.leases.offset,
+        )
+
+    def plain_until_ms(self, latest_ms: int) -> int:
+        """
+        Up to which time ``take`` would give one request after the other, as long as nothing is fed; -1: ask it.
+
+        Args:
+            latest_ms: As for ``take``.
+        """
+        if self._told or self.held or self.leases.records or not self.requests.records:
+            return -1
+        usage = self.usage.records
+        if not usage and not self._ends(USAGE):
+            return -1
+        self.ahead = None
+        self._waiting_for = ""
+        return min(latest_ms, usage[0].timestamp) if usage else latest_ms
+
     def take(self, now_s: float, latest_ms: int) -> Taken | None:
         """
         The next record in the one order.
@@ -281,7 +310,3 @@ class Inputs:
             if not usage.records and not self._ends(USAGE):
                 return None
         return self.requests
-
-
-def _size(record: Record) -> int:
-    return len(record.key or b"") + len(record.value or b"") + RECORD_OVERHEAD_BYTES

@@ -26,7 +26,14 @@ def headers_of(record: Record) -> tuple[Trace, Trace]:
     headers = record.headers
     if not headers:
         return (), ()
-    short = [h for h in headers if h[1] is not None and len(h[1]) <= HEADER_BYTES_MAX]
-    trace = tuple(h for h in short if h[0] == "traceparent")[:1]
-    gateway = tuple(h for h in short if h[0] == "gateway")[:1]
+    trace: Trace = ()
+    gateway: Trace = ()
+    for header in headers:
+        name, value = header
+        if value is None or len(value) > HEADER_BYTES_MAX:
+            continue
+        if name == "traceparent":
+            trace = trace or (header,)
+        elif name == "gateway":
+            gateway = gateway or (header,)
     return trace, trace + gateway

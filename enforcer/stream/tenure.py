@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from enforcer.broker.ports import Record
+    from enforcer.engine.ahead import Ahead
     from enforcer.store.table import Table
     from enforcer.stream.inputs import Taken as Item
     from enforcer.stream.passing import Trace
@@ -283,12 +284,15 @@ class Tenure:
         self._slice = Slice(self._services.spans)
         room = min(self._room, config.commit_records_max)
         taken = 0
+        requests, plain_ms = inputs.requests, inputs.plain_until_ms(self._latest_ms)
         while taken < room and interval.bytes < config.uncommitted_bytes_max:
-            item = inputs.take(now_s, self._latest_ms)
-            if item is None:
+            if requests.records and requests.records[0].timestamp <= plain_ms:
+                self._take_request(requests.pop(), None)
+            elif (item := inputs.take(now_s, self._latest_ms)) is not None:
+                self._take(item)
+            else:
                 break
             taken += 1
-            self._take(item)
             if time.monotonic() > until_s:
                 break
         if inputs.ahead is not None:
@@ -345,42 +349,46 @@ class Tenure:
 
     # -- one record ----------------------------------------------------------------------------------------
 
-    def _arrival(self, record: Record) -> Arrival:
-        record_us = record.timestamp * 1000
-        self._now_us = max(self._now_us, record_us)
-        self.lag_ms = late_ms = max(0, self._services.now_ms() - record.timestamp)
+    def _pass(self, record: Record) -> None:
+        """Event time goes on, and it is seen how late the record is taken."""
+        at_ms = record.timestamp
+        self._now_us = max(self._now_us, at_ms * 1000)
+        self.lag_ms = max(0, self._services.now_ms() - at_ms)
+
+    def _arrival(
+        self, record: Record, told: Told | None = None, ahead: Ahead | None = None
+    ) -> Arrival:
+        """What is taken, and where and when: of a told verdict's request, as it was then."""
+        policy_offset = self._services.policies.table.offset
+        source = (
+            self.inputs.source_of(record, policy_offset, self.lag_ms)
+            if told is None
+            else told.decision.source
+        )
         return Arrival(
-            key=record.key,
-            value=record.value,
-            source=events.Source(
-                record.topic,
-                record.partition,
-                record.offset,
-                self.inputs.usage_offset,
-                self._services.policies.table.offset,
-                late_ms,
-                self.inputs.lease_offset,
-            ),
-            now_us=self._now_us,
-            record_us=record_us,
-            partitions=self._position.partition_count,
-            is_stale=self._is_stale,
+            record.key,
+            record.value,
+            source,
+            self._now_us,
+            record.timestamp * 1000,
+            self._position.partition_count,
+            self._is_stale,
+            ahead,
         )
 
     def _take_request(self, record: Record, told: Told | None) -> None:
         """Decide or redo one request, extend the ledger, and note what is to be told."""
         place = (REQUESTS, record.offset)
-        arrival = self._arrival(record)
+        self._pass(record)
+        ahead = None
         if told is not None:
-            source = told.decision.source
-            self._enter_policy_changes(before=source.policy_offset)
+            self._enter_policy_changes(before=told.decision.source.policy_offset)
             self._lending.follow(told.decision)
-            arrival = arrival._replace(source=source)
         else:
-            if not self.inputs.redoing:
+            if self._policy_changes and not self.inputs.redoing:
                 self._enter_policy_changes()
             ahead = self._ahead.of(record, self.inputs, self.care, now_us=self._now_us)
-            arrival = arrival._replace(ahead=ahead)
+        arrival = self._arrival(record, told, ahead)
         outcome = self._outcome(place, arrival, told)
         self._write(outcome, arrival, (passed := headers_of(record))[0])
         self._lending.want(outcome.wants)
@@ -411,6 +419,7 @@ class Tenure:
     def _take_usage(self, record: Record) -> None:
         """Settle one usage report and extend the ledger."""
         place = (USAGE, record.offset)
+        self._pass(record)
         arrival = self._arrival(record)
         if not self.inputs.redoing:
             self._enter_policy_changes()

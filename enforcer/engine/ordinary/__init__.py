@@ -9,7 +9,7 @@ every request of the program (digests, sets, versions), and the rest is a few va
 makes records of all of it and then encodes them. Here the same bytes are written at once:
 
 1. **The function is made for the program**: its limits are unrolled, what its settings do not ask for is not in it.
-   Its text holds numbers of our own counting only; values of authors are its globals. Programs that differ in values
+   Its text holds numbers of our own counting only; values of authors are what it closes over. Programs that differ in values
    alone have the same text, which is compiled once.
 
 2. **It answers, or it stands aside.** At the first thing that is not ordinary it returns None and has changed nothing;
@@ -55,8 +55,7 @@ from enforcer.events.binary import (
 from enforcer.policy import key_values
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import CodeType
+    from collections.abc import Callable, Sequence
 
     from enforcer import detect
     from enforcer.engine.outcome import Arrival
@@ -144,23 +143,26 @@ def compile_ordinary(program: TenantProgram, key: bytes) -> Ordinary | None:
         found, is_optional = lines.rate(text, rate, name)
         asking += found
         written.append((name, is_optional))
-    text.lines.append("def decide(arrival, request, content, facts, rows, queue):")
     text.add(lines.admission(program))
     text.add(lines.account(program, [*budgets, *rates]))
     text.add([*lines.RULES, *lines.COST, *lines.BOOKING, *asking, *lines.TELLING])
     text.add(lines.puts(written))
-    scope = _globals(program, key) | text.globals
-    exec(_compiled("\n".join(text.lines)), scope)  # noqa: S102 — text of our own, no author's word in it
-    decide: Ordinary = scope["decide"]
+    own = _own(program, key) | text.values
+    decide: Ordinary = _maker(text.function(sorted(own)))(**own)
     return decide
 
 
 @lru_cache(maxsize=256)
-def _compiled(text: str) -> CodeType:
-    return compile(text, "<ordinary>", "exec")
+def _maker(text: str) -> Callable[..., Ordinary]:
+    """What makes the function of *text* around the values of a program. What all share are its globals."""
+    scope = dict(_SHARED)
+    exec(compile(text, "<ordinary>", "exec"), scope)  # noqa: S102 — text of our own, no author's word in it
+    make: Callable[..., Ordinary] = scope["make"]
+    return make
 
 
-def _globals(program: TenantProgram, key: bytes) -> dict[str, Any]:
+def _own(program: TenantProgram, key: bytes) -> dict[str, Any]:
+    """The values of one program that its function closes over."""
     settings = program.settings
     call = call_pieces(release_on_expiry=settings.on_expiry == "release")
     accounts: dict[str | None, tuple[Any, ...]] = {}
@@ -183,18 +185,13 @@ def _globals(program: TenantProgram, key: bytes) -> dict[str, Any]:
         return found
 
     return {
-        "LONGS": LONGS, "OPTIONAL_LONGS": OPTIONAL_LONGS, "SHORT": SHORT,
-        "encode_long": encode_long, "encode_map": encode_map, "encode_double": encode_double,
-        "sha256": sha256, "key_values": key_values, "absent_of": absent_of,
-        "partition_of": events.partition_of, "BudgetRow": events.BudgetRow, "RateRow": events.RateRow,
-        "Outcome": Outcome, "Entry": Entry, "settings": settings, "stopped": program.stopped,
+        "settings": settings, "stopped": program.stopped,
         "aliases": settings.models, "candidates": program.candidates, "no_limits": _NoLimits(),
         "accounts": accounts, "new_account": new_account, "the_account": new_account(None),
         "new_telling": new_telling, "ttl_us": settings.reservation_ttl_us,
-        "dedup_us": settings.dedup_window_us, "value_bytes_max": VALUE_BYTES_MAX,
+        "dedup_us": settings.dedup_window_us,
         "call_head": call.head, "call_status": call.status, "call_charged": call.charged,
-        "models": {}, "new_model": _new_model, "subjects": {}, "new_subject": _new_subject,
-        "subject_of": _subject, "places": {}, "new_place": _new_place,
+        "models": {}, "subjects": {}, "places": {},
     }  # fmt: skip
 
 
@@ -246,3 +243,13 @@ def _new_place(known: dict[tuple[str, int], bytes], topic: str, partition: int) 
         known.clear()
     found = known[topic, partition] = encode_string(topic) + encode_long(partition)
     return found
+
+
+_SHARED: Final[dict[str, Any]] = {
+    "LONGS": LONGS, "OPTIONAL_LONGS": OPTIONAL_LONGS, "SHORT": SHORT,
+    "encode_long": encode_long, "encode_map": encode_map, "encode_double": encode_double,
+    "sha256": sha256, "key_values": key_values, "absent_of": absent_of,
+    "partition_of": events.partition_of, "BudgetRow": events.BudgetRow, "RateRow": events.RateRow,
+    "Outcome": Outcome, "Entry": Entry, "value_bytes_max": VALUE_BYTES_MAX,
+    "new_model": _new_model, "new_subject": _new_subject, "subject_of": _subject, "new_place": _new_place,
+}  # fmt: skip

@@ -1,8 +1,8 @@
 """
 The text of an ordinary decision's function, line by line.
 
-Only numbers of our own counting stand in it: whatever an author wrote is a value among the function's globals, never
-a part of its text. Names: ``k…`` are constants, ``b0`` and ``r0`` a budget and a rate limit by their place.
+Only numbers of our own counting stand in it: whatever an author wrote is a value that the function closes over, never
+a part of its text. Names: ``k…`` are values, ``b0`` and ``r0`` a budget and a rate limit by their place.
 """
 
 from __future__ import annotations
@@ -25,24 +25,35 @@ FULL_AT_US_MAX = 10**18
 
 
 class Text:
-    """Lines of one function, and the values of its globals."""
+    """Lines of one function, and the values that it closes over."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self.globals: dict[str, Any] = {}
+        self.values: dict[str, Any] = {}
         self._constants: dict[int, str] = {}
 
-    def add(self, lines: Iterable[str], *, by: int = 1) -> None:
-        """Lines, *by* steps further in."""
-        self.lines.extend("    " * by + line for line in lines)
+    def add(self, lines: Iterable[str]) -> None:
+        """Lines of the function's body."""
+        self.lines.extend("        " + line for line in lines)
 
     def constant(self, value: Any) -> str:
         """The name of a value."""
         known = self._constants.get(id(value))
         if known is None:
             known = self._constants[id(value)] = f"k{len(self._constants)}"
-            self.globals[known] = value
+            self.values[known] = value
         return known
+
+    def function(self, names: Iterable[str]) -> str:
+        """The text of ``make``, which takes the values *names* and gives the function that closes over them."""
+        return "\n".join(
+            [
+                f"def make({', '.join(names)}):",
+                "    def decide(arrival, request, content, facts, rows, queue):",
+                *self.lines,
+                "    return decide",
+            ]
+        )
 
 
 def number(value: str) -> str:

@@ -107,6 +107,19 @@ def test_content_is_the_same_for_a_repeat(request_, attempt, deadline_ms):
     assert events.content_digest(repeat, in_json) == digest
 
 
+def test_content_does_not_depend_on_how_a_number_is_written():
+    """An attempt in more bytes than it needs is the same attempt: no writer is told apart by it."""
+    plain = events.encode(events.Request("r1", "acme", llm=events.Llm("p", "m")))
+    at = plain.index(b"acme") + 4
+    long = plain[:at] + b"\x82\x00" + plain[at + 1 :]
+
+    assert plain[at] == 2
+    assert events.decode(long) == events.decode(plain)
+    assert events.content_digest(events.decode(long), long) == events.content_digest(
+        events.decode(plain), plain
+    )
+
+
 def test_content_tells_requests_apart():
     """Whatever else differs, the content differs; what the schema has not does not count."""
     least = {"id": "r", "tenant": "t", "llm": {"provider": "p", "model": "m"}}

@@ -258,8 +258,12 @@ def streams(draw):
     return logs
 
 
-def run(logs, sizes, tail=()):
-    """Feed in batches of *sizes*, an end being known only when all was fed; the whole order."""
+def run(logs, sizes, tail=(), *, plainly=False):
+    """
+    Feed in batches of *sizes*, an end being known only when all was fed; the whole order.
+
+    With *plainly* requests are popped for as long as ``plain_until_ms`` says, as a slice does.
+    """
     ends = {name for name, log in zip((REQUESTS, USAGE), logs, strict=True) if not log}
     queues = inputs(ends=ends, told=tail, wait_s=1e9)
     left = {REQUESTS: list(logs[0]), USAGE: list(logs[1])}
@@ -274,6 +278,12 @@ def run(logs, sizes, tail=()):
         if not left[name]:
             ends.add(name)
         queues.look()
+        plain_ms = queues.plain_until_ms(LATEST) if plainly else -1
+        waiting = queues.requests.records
+        while waiting and waiting[0].timestamp <= plain_ms:
+            record = queues.requests.pop()
+            order.append((True, record.offset))
+            given.append((record.offset, queues.usage_offset))
         while (item := queues.take(0.0, LATEST)) is not None:
             order.append((item.is_request, item.record.offset))
             given.append((item.record.offset, queues.usage_offset) if item.is_request else None)
@@ -294,6 +304,44 @@ def test_the_order_does_not_depend_on_the_batches(logs, one, other):
         key=lambda each: each[:2],
     )
     assert order == [each[2:] for each in by_time]
+
+
+@given(streams(), SIZES)
+def test_a_plain_stretch_is_the_one_order(logs, sizes):
+    """Requests that go one after the other without being asked about are those that ``take`` would give."""
+    assert run(logs, sizes, plainly=True) == run(logs, sizes)
+
+
+def test_a_stretch_is_not_plain_where_something_is_to_be_waited_for():
+    """Usage that may still come, a tail to be redone, what is read elsewhere, times to come: each is asked about."""
+    queues = inputs()
+    queues.feed(REQUESTS, [request(0)])
+    assert queues.plain_until_ms(LATEST) == -1
+    tail = inputs(ends={USAGE}, told=[told(5, 0)])
+    tail.feed(REQUESTS, [request(0)])
+    assert tail.plain_until_ms(LATEST) == -1
+    held = inputs(ends={USAGE})
+    held.feed(REQUESTS, [request(0)])
+    held.held.add(0)
+    assert held.plain_until_ms(LATEST) == -1
+    late = inputs(ends={USAGE})
+    late.feed(REQUESTS, [request(0, 90_000)])
+    assert late.plain_until_ms(LATEST) == LATEST
+
+
+def test_a_plain_stretch_ends_the_wait_before_it():
+    """The wait for a silent input begins anew behind it."""
+    ends = set()
+    queues = inputs(ends=ends)
+    queues.feed(REQUESTS, [request(0), request(1)])
+    assert drain(queues) == []
+    ends.add(USAGE)
+    queues.look()
+    assert queues.plain_until_ms(LATEST) == LATEST
+    queues.requests.pop()
+    ends.clear()
+    assert drain(queues, now_s=1.0) == []
+    assert drain(queues, now_s=1.1) == ["r1"]
 
 
 @given(streams(), SIZES, SIZES, st.data())
