@@ -98,6 +98,9 @@ class _Policies:
     def changes_since(self, _: int) -> list[Any]:
         return []
 
+    def sets(self) -> list[Any]:
+        return []
+
     def age_s(self) -> float:
         return 0.0
 

@@ -185,17 +185,9 @@ class Inputs:
         name = next(name for name, each in self._queues.items() if each is queue)
         return name, queue.records[0].offset
 
-    def source_of(self, record: Record, policy_offset: int, late_ms: int) -> Source:
-        """The place of a record that was just taken: in its own input, in the others, and in the policies."""
-        return Source(
-            record.topic,
-            record.partition,
-            record.offset,
-            self.usage.offset,
-            policy_offset,
-            late_ms,
-            self.leases.offset,
-        )
+    def source_at(self, place: tuple[str, int, int], policy_offset: int, late_ms: int) -> Source:
+        """A *place* (topic, partition, offset) of one input, as of now in the others and in the policies."""
+        return Source(*place, self.usage.offset, policy_offset, late_ms, self.leases.offset)
 
     def plain_until_ms(self, latest_ms: int) -> int:
         """

@@ -187,10 +187,3 @@ class Trial:
         if self._holder == partition:
             self._holder = None
             self._free.set()
-
-
-def named(place: Place, error: Exception) -> Exception:
-    """What an exception of the engine means: the record's fault, unless the agent's own state is at fault."""
-    if isinstance(error, EnforcerError) and not isinstance(error, RequestError):
-        return error
-    return PoisonError(place, type(error).__name__)

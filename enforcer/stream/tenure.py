@@ -355,16 +355,15 @@ class Tenure:
         self._now_us = max(self._now_us, at_ms * 1000)
         self.lag_ms = max(0, self._services.now_ms() - at_ms)
 
-    def _arrival(
-        self, record: Record, told: Told | None = None, ahead: Ahead | None = None
-    ) -> Arrival:
-        """What is taken, and where and when: of a told verdict's request, as it was then."""
+    def _source(self, topic: str, offset: int, *, late_ms: int) -> events.Source:
         policy_offset = self._services.policies.table.offset
-        source = (
-            self.inputs.source_of(record, policy_offset, self.lag_ms)
-            if told is None
-            else told.decision.source
-        )
+        return self.inputs.source_at((topic, self.partition, offset), policy_offset, late_ms)
+
+    def _arrival(
+        self, record: Record, was: events.Source | None = None, ahead: Ahead | None = None
+    ) -> Arrival:
+        """What is taken, and where and when: of a told verdict's request, as it *was* then."""
+        source = was or self._source(record.topic, record.offset, late_ms=self.lag_ms)
         return Arrival(
             record.key,
             record.value,
@@ -388,7 +387,7 @@ class Tenure:
             if self._policy_changes and not self.inputs.redoing:
                 self._enter_policy_changes()
             ahead = self._ahead.of(record, self.inputs, self.care, now_us=self._now_us)
-        arrival = self._arrival(record, told, ahead)
+        arrival = self._arrival(record, told.decision.source if told else None, ahead)
         outcome = self._outcome(place, arrival, told)
         self._write(outcome, arrival, (passed := headers_of(record))[0])
         self._lending.want(outcome.wants)
@@ -496,14 +495,6 @@ class Tenure:
         effects: tuple[events.Effect, ...],
     ) -> None:
         """Put something that no input record led to into the chain."""
-        source = events.Source(
-            self._config.topic("requests"),
-            self.partition,
-            self.inputs.request_offset,
-            self.inputs.usage_offset,
-            self._services.policies.table.offset,
-            0,
-            self.inputs.lease_offset,
-        )
+        source = self._source(self._config.topic("requests"), self.inputs.request_offset, late_ms=0)
         value = self._chain.append(kind, account, self._now_us, source, payload, notes, effects)
         self.interval.add_audit((key_of(account), value, (), None))
