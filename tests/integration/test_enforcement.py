@@ -88,12 +88,12 @@ async def test_two_workers_share_the_partitions_while_policies_change(
     async with running(broker, prefix, first, "w1") as one, asyncio.TaskGroup() as tasks:
         await until_ready(one, partitions=PARTITIONS)
         sending = tasks.create_task(
-            send_all(broker, prefix, traffic, partitions=PARTITIONS, per_second=1_000)
+            send_all(broker, prefix, traffic, partitions=PARTITIONS, per_second=500)
         )
         async with running(broker, prefix, second, "w2") as two:
             for version in range(2, 8):
                 versions[await apply_policies(broker, prefix, version)] = version
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(0.2)
             await until_ready(two, partitions=PARTITIONS // 2)
             await until_ready(one, partitions=PARTITIONS // 2)
         await until_ready(one, partitions=PARTITIONS)
