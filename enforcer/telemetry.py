@@ -159,6 +159,7 @@ class Metrics:
         self._counters: dict[tuple[str, str, str], float] = {}
         self._lag: dict[tuple[str, int], int] = {}
         self._lag_seconds: dict[tuple[str, int], float] = {}
+        self._standby: dict[int, tuple[int, bool]] = {}
         self._latency = _Buckets(LATENCY_EDGES_S)
         self._commit = _Buckets(_COMMIT_EDGES_S)
         self._policy_age_s = 0.0
@@ -182,6 +183,14 @@ class Metrics:
         for lags in (self._lag, self._lag_seconds):
             for key in [key for key in lags if key[1] == partition]:
                 del lags[key]
+
+    def standby(self, partition: int, lag_records: int, *, is_warm: bool) -> None:
+        """A copy of another worker's tables: how far it is behind its changelogs, and whether it could take over."""
+        self._standby[partition] = (lag_records, is_warm)
+
+    def standby_forget(self, partition: int) -> None:
+        """We stand by for *partition* no more."""
+        self._standby.pop(partition, None)
 
     def committed(self, seconds: float) -> None:
         """One commit, and how long it took."""
@@ -250,6 +259,7 @@ class Metrics:
             for (topic, partition), lag in values.items():
                 lags.add_metric([topic, str(partition)], lag)
             yield lags
+        yield from self._standby_families()
         yield self._latency.family(
             "enforcer_decision_latency_seconds", "Request's record time to acknowledged verdict."
         )
@@ -262,6 +272,21 @@ class Metrics:
         commits = CounterMetricFamily("enforcer_commits", "Ledger commits.")
         commits.add_metric([], sum(self._commit.counts))
         yield commits
+
+    def _standby_families(self) -> Iterator[GaugeMetricFamily]:
+        behind = GaugeMetricFamily(
+            "enforcer_standby_lag_records",
+            "Changelog records that a copy lacks.",
+            labels=["partition"],
+        )
+        warm = GaugeMetricFamily(
+            "enforcer_standby_warm", "1: it could take over within moments.", labels=["partition"]
+        )
+        for partition, (lag, is_warm) in sorted(self._standby.items()):
+            behind.add_metric([str(partition)], lag)
+            warm.add_metric([str(partition)], float(is_warm))
+        yield behind
+        yield warm
 
     def _add(self, name: str, n: float, label: str = "", value: str = "") -> None:
         key = (name, label, value)

@@ -63,3 +63,8 @@ def describe(jvm_flags: tuple[str, ...]) -> dict[str, object]:
         "python": platform.python_version(),
         "jvm": " ".join(jvm_flags) or "not ours",
     }
+
+
+def children(pid: int) -> list[int]:
+    """The process ids of its living children."""
+    return [child.pid for child in psutil.Process(pid).children()]

@@ -13,6 +13,7 @@ import typer
 from enforcer.cli.output import OutputFormat, OutputOption, emit, note, table, write
 from enforcer.cli.stack import progress_shown
 from enforcer.config import Settings
+from enforcer.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -184,6 +185,70 @@ def detect(
 
     rows = bench.measure(rounds)
     emit(rows if output is OutputFormat.TABLE else bench.report(rows, rounds), output)
+
+
+@app.command()
+def restore(
+    rows: Annotated[
+        int, typer.Option(min=1_000, help="Of one partition's changelogs.")
+    ] = 1_000_000,
+    rounds: RoundsOption = 3,
+    bootstrap: BenchBootstrapOption = None,
+    keep: KeepOption = False,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Rows a second that a takeover reads back into an empty table, beside a plain read of the same records."""
+    from enforcer.bench import restore as bench  # noqa: PLC0415 — brings the whole data plane
+    from enforcer.control import policies  # noqa: PLC0415 — as above
+
+    plan = bench.Plan(rows, rounds)
+    answer = _run(
+        "restore",
+        lambda where: bench.measure(where, plan, publish=policies.apply, tell=note),
+        jit="c1",
+        bootstrap=bootstrap,
+        keep=keep,
+    )
+    _show(answer, output)
+
+
+@app.command()
+def failover(
+    repeats: Annotated[int, typer.Option(min=1, help="Of each fault.")] = 5,
+    rate: Annotated[
+        float, typer.Option(min=20, help="Requests a second, of all partitions.")
+    ] = 200,
+    kinds: Annotated[
+        str, typer.Option(help="Of planned, killed and host, with commas.")
+    ] = "planned,killed,host",
+    bootstrap: BenchBootstrapOption = None,
+    keep: KeepOption = False,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """
+    How long no verdict comes when a worker stops, is killed, or dies with its machine; beside the partitions of the other.
+
+    Two supervised workers that stand by for each other, under load. Takes about 40 s a repeat.
+    """
+    from enforcer.bench import failover as bench  # noqa: PLC0415 — brings the whole data plane
+    from enforcer.control import policies  # noqa: PLC0415 — as above
+
+    chosen = tuple(filter(None, (kind.strip() for kind in kinds.split(","))))
+    unknown = sorted(set(chosen) - set(bench.KINDS))
+    if unknown or not chosen:
+        raise ConfigError(
+            f"no such fault: {', '.join(unknown) or 'none is named'}",
+            help=f"--kinds takes {', '.join(bench.KINDS)}",
+        )
+    plan = bench.Plan(chosen, repeats, rate)
+    answer = _run(
+        "failover",
+        lambda where: bench.measure(where, plan, publish=policies.apply, tell=note),
+        jit="c1",
+        bootstrap=bootstrap,
+        keep=keep,
+    )
+    _show(answer, output)
 
 
 def _run(

@@ -82,6 +82,7 @@ class Standbys:
         gone = self._copies.keys() - self._wanted
         for partition in gone:
             self._copies.pop(partition).table.close()
+            self._services.metrics.standby_forget(partition)
         if gone:
             self._assign()
         self._changed.set()
@@ -117,8 +118,9 @@ class Standbys:
             await asyncio.sleep(wait_s)
 
     async def _close(self) -> None:
-        for copy in self._copies.values():
+        for partition, copy in self._copies.items():
             copy.table.close()
+            self._services.metrics.standby_forget(partition)
         self._copies.clear()
         reader, self._reader = self._reader, None
         if reader is not None:
@@ -212,6 +214,7 @@ class Standbys:
             copy.positions, copy.written_ms = positions, now_ms
         was_warm = copy.is_warm
         copy.is_warm = is_known and lag <= (WARM_LAG_RECORDS if was_warm else 0)
+        services.metrics.standby(partition, lag, is_warm=copy.is_warm)
         if copy.is_warm and not was_warm:
             _log.info("standby_warm", partition=partition)
             self._warmed()
