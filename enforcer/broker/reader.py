@@ -181,9 +181,18 @@ class KafkaReader:
         tps = self._tps(partitions)
         if not tps:
             return {}
+        await self._know({tp.topic for tp in tps})
         asked = self._unless_refused(ask(tps), {tp.topic for tp in tps})
         found = await within(self._config.request_timeout_ms / 1000, asked, "look offsets up")
         return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
+
+    async def _know(self, topics: set[str]) -> None:
+        """Learn the leaders of *topics* first: asked for offsets of others, aiokafka fails once and waits 0.1 s."""
+        client = self._consumer._client  # noqa: SLF001 — client.PRIVATE_NAMES
+        known = client.cluster.partitions_for_topic
+        learning = [client.add_topic(topic) for topic in sorted(topics) if known(topic) is None]
+        if learning:
+            await asyncio.wait(learning, timeout=_REFUSED_LOOK_S)
 
     async def _unless_refused(self, asked: Awaitable[Any], topics: set[str]) -> Any:
         """Await the answer. aiokafka asks for ever for the leader of a topic that is not ours to see."""
