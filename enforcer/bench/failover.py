@@ -100,7 +100,8 @@ async def measure(
                     )
             await _until_rest(fleet)
         lost = await load.lost()
-    return _answer(where, plan, gaps, lost, load.sent)
+        used = [await command.used() for command in fleet]
+    return _answer(where, plan, gaps, lost, load.sent, used)
 
 
 async def _strike(kind: str, fleet: list[_Command], number: int, load: _Load, gaps: Gaps) -> None:
@@ -224,6 +225,17 @@ class _Command:
                 return body.decode()
         return ""
 
+    async def used(self) -> tuple[float, float, float]:
+        """Of its worker as it is now: CPU seconds, resident MiB, verdicts told."""
+        assert self._process is not None
+        (child,) = machine.children(self._process.pid)
+        told = [
+            float(value)
+            for name, _, value in _GAUGE.findall(await self._metrics())
+            if name == "enforcer_decisions_total"
+        ]
+        return *machine.used(child), sum(told)
+
     def last_lines(self) -> str:
         return self._log.read_text()[-600:]
 
@@ -312,7 +324,12 @@ class _Load:
 
 
 def _answer(
-    where: Place, plan: Plan, gaps: dict[str, Gaps], lost: int, sent: int
+    where: Place,
+    plan: Plan,
+    gaps: dict[str, Gaps],
+    lost: int,
+    sent: int,
+    used: list[tuple[float, float, float]],
 ) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     baseline: dict[str, Any] = {}
@@ -326,6 +343,10 @@ def _answer(
         "figures": figures,
         "baseline": baseline,
         "multiple": {kind: figures[f"{kind}_p99_ms"] / baseline[f"{kind}_p99_ms"] for kind in gaps},
+        # Of the workers that are there at the end, idle times and standing by included.
+        "cpu_us_per_event": sum(each[0] for each in used) / max(1, sum(e[2] for e in used)) * 1e6,
+        "rss_mb": max(each[1] for each in used),
+        "noisy": False,
         "gaps_ms": {kind: found.struck for kind, found in gaps.items()},
         "machine": {
             **machine.describe(where.jvm_flags),

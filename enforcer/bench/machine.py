@@ -68,3 +68,10 @@ def describe(jvm_flags: tuple[str, ...]) -> dict[str, object]:
 def children(pid: int) -> list[int]:
     """The process ids of its living children."""
     return [child.pid for child in psutil.Process(pid).children()]
+
+
+def used(pid: int) -> tuple[float, float]:
+    """CPU seconds since its start, and resident memory, MiB, of a process."""
+    process = psutil.Process(pid)
+    times = process.cpu_times()
+    return times.user + times.system, process.memory_info().rss / 2**20

@@ -64,6 +64,20 @@ def test_latency_answers_in_its_contract(bootstrap, environment):
     assert answer["figures"]["bypass_rate"] <= 1
 
 
+def test_restore_answers_in_its_contract(bootstrap, environment, tmp_path):
+    """Share of a plain read; every row that was written is read back, and a warm table reads none."""
+    run = subprocess.run(
+        command(bootstrap, "restore", "--rows", "5000"),
+        env=environment, capture_output=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr.decode()
+    answer = json.loads(run.stdout)
+    assert answer.keys() >= CONTRACT | {"share"}
+    assert answer["share"] > 0
+    assert answer["figures"]["rows_per_s"] > 0
+    assert not list((tmp_path / "bench").iterdir())
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_benchmark_leaves_no_process(bootstrap, environment, tmp_path, number):
     """Ctrl-C, SIGTERM, and even SIGKILL: the measured processes end with their parent."""

@@ -334,10 +334,10 @@ class Bug:
 
 
 BUGS: dict[str, Bug] = {
-    "claim": Bug(_no_claim, 19, ("deaf", "kill", "deaf")),
+    "claim": Bug(_no_claim, 20, ("deaf", "kill", "deaf")),
     "fence": Bug(_no_fence),
     "tail": Bug(_no_tail),
-    "tail-end": Bug(_tail_from_the_end, 101),
+    "tail-end": Bug(_tail_from_the_end, 112),
     "tail-passed": Bug(_tail_passed_too_early, 3),
     "sends": Bug(_sends_unawaited),
     "acks": Bug(_verdicts_unacknowledged, 23),
@@ -347,7 +347,7 @@ BUGS: dict[str, Bug] = {
     "policies-behind": Bug(_policies_behind),
     "position": Bug(_position_elsewhere),
     "uncommitted": Bug(_uncommitted_rows),
-    "warm": Bug(_warm_as_it_is, 10),
+    "warm": Bug(_warm_as_it_is, 12),
     "stale-standby": Bug(_stale_standby),
     "standby-holds-on": Bug(_standby_holds_on),
     "usage-order": Bug(_usage_out_of_order),

@@ -86,6 +86,7 @@ def test_metrics_are_exposed_under_their_names(monkeypatch: pytest.MonkeyPatch) 
     assert metrics.detected(lambda: 42) == 42
     metrics.policies_changed()
     metrics.commit_failed()
+    metrics.standby(3, 12, is_warm=True)
 
     text = metrics.exposition().decode()
     for line in (
@@ -108,9 +109,13 @@ def test_metrics_are_exposed_under_their_names(monkeypatch: pytest.MonkeyPatch) 
         "enforcer_detector_seconds_total 0.25",
         "enforcer_policy_changes_total 1.0",
         "enforcer_commit_failures_total 1.0",
+        'enforcer_standby_lag_records{partition="3"} 12.0',
+        'enforcer_standby_warm{partition="3"} 1.0',
     ):
         assert line in text.splitlines(), line
 
+    metrics.standby_forget(3)
+    assert "enforcer_standby_warm{" not in metrics.exposition().decode()
     metrics.lag_forget(2)
     assert "enforcer_lag_records{" not in metrics.exposition().decode()
 

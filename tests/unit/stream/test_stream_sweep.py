@@ -8,7 +8,7 @@ from stream_desk import NOW_MS, Shelf, call_row, position
 from enforcer import events, state
 from enforcer.stream import sweep
 from enforcer.stream.rows import RowCache, encode_row
-from enforcer.stream.sweep import WALK_EVERY_US, Sweep, rebuild
+from enforcer.stream.sweep import WALK_EVERY_US, CopySweep, Sweep, rebuild
 
 NOW_US = NOW_MS * 1000
 MONTH_US = 33 * 86_400 * 1_000_000
@@ -148,3 +148,23 @@ async def test_a_large_table_does_not_stop_the_loop(monkeypatch):
     table = table_of({f"c/acme/r{n}/1": call_row() for n in range(10)})
     await rebuild(table, state.ExpiryQueue(), leaks=False)
     assert turns == [0, 0]
+
+
+def test_a_copy_loses_what_has_ended_by_its_owners_time_and_nothing_else():
+    """Ended calls and reports go a few at a time; money, rates and the position are the owner's business."""
+    late = position()
+    late.now_us = NOW_US
+    ended = {f"c/acme/r{n}/1": call_row(end_us=NOW_US) for n in range(5)}
+    stays = {
+        "c/acme/young/1": call_row(end_us=NOW_US + 1),
+        "c/acme/open/1": open_call(),
+        "b/acme/p/id/-/2026-10": events.BudgetRow(9, 0, NOW_US - MONTH_US),
+        "r/acme/p/id/-": events.RateRow(NOW_US, 0, 10),
+    }
+    table = table_of({**ended, **stays, "p": late})
+    sweep_of = CopySweep(table)
+    found = []
+    for _ in range(12):
+        found += [key.decode() for key in sweep_of.step(rows=2)]
+    assert sorted(found) == sorted(ended), "one walk, and then it rests"
+    assert CopySweep(table_of(ended)).step(rows=9) == [], "without a position nobody knows the time"
