@@ -8,6 +8,7 @@ canonical names, ``metadata.x`` an attribute, an undeclared field a read of the 
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from enforcer.policy.documents import API_VERSION
@@ -65,13 +66,21 @@ def _map(span: Span, fields: dict[str, Node]) -> Node:
 
 def _metadata(metadata: Node) -> Node:
     fields = {key: each for key in ("id", "description") if (each := metadata.get(key)) is not None}
-    labels = {key: each for key in _LABELS if (each := metadata.get(key)) is not None}
+    labels = {key: _label(each) for key in _LABELS if (each := metadata.get(key)) is not None}
     if (tags := metadata.get("tags")) is not None and tags.items():
         joined = ", ".join(str(tag.value) for tag in tags.items())
         labels["tags"] = Node(joined, tags.span, "quoted")
     if labels:
         fields["labels"] = _map(metadata.span, labels)
     return _map(metadata.span, fields)
+
+
+def _label(node: Node) -> Node:
+    """A label as text: YAML reads ``version: 1.0`` as a number."""
+    value = node.value
+    if isinstance(value, bool):
+        return Node(str(value).lower(), node.span, "quoted")
+    return Node(str(value), node.span, "quoted") if isinstance(value, (int, Decimal)) else node
 
 
 def _enabled(node: Node, findings: Findings) -> Node:

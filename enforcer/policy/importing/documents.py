@@ -94,6 +94,9 @@ def _structured(node: Node, tenant: str) -> tuple[dict[str, Any], list[Line]]:
         {**node.value, "rules": Node(kept, rules.span, "list")}, node.span, "map", node.keys
     )
     document = plain(convert(whole, Findings()))
+    labels = document["metadata"].get("labels", {})
+    for key in [key for key, value in labels.items() if not isinstance(value, str)]:
+        del labels[key]
     document["metadata"]["id"] = name
     if tenant != "*":
         document["metadata"]["tenant"] = tenant
@@ -132,11 +135,12 @@ def _checked(document: dict[str, Any], lines: list[Line]) -> tuple[str, list[Lin
                 spec["rules"] = []
                 lines = [_refuse(each, errors) for each in lines]
             continue
-        spec["rules"] = [rule for rule in spec["rules"] if rule["id"] not in refused]
+        spec["rules"] = [rule for rule in spec["rules"] if str(rule["id"]) not in refused]
         lines = [
             _refuse(each, refused[each.rule]) if each.rule in refused else each for each in lines
         ]
-    return document_text({**document, "spec": {"rules": []}}, _omitted(lines)), lines
+    bare = {**document, "metadata": {"id": document["metadata"]["id"]}, "spec": {"rules": []}}
+    return document_text(bare, ()), lines
 
 
 def _refuse(line: Line, errors: Sequence[Finding]) -> Line:
@@ -147,8 +151,8 @@ def _refuse(line: Line, errors: Sequence[Finding]) -> Line:
 
 def _refused(text: str, errors: Sequence[Finding]) -> dict[str, list[Finding]]:
     """The rules that *errors* stand in, by the lines of the text."""
-    (found,) = read("imported.yaml", text, Findings())
-    spec = found.node.get("spec")
+    found = read("imported.yaml", text, Findings())
+    spec = found[0].node.get("spec") if found else None
     rules = spec.get("rules") if spec is not None else None
     starts = [
         (each.span, str((each.get("id") or each).value))

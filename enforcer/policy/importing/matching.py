@@ -80,10 +80,18 @@ def converted(node: Node, tenant: str) -> tuple[dict[str, Any], list[Line]]:
     return document, lines
 
 
+def _map(node: Node | None) -> dict[str, Any]:
+    """A map as plain data; of anything else, nothing."""
+    found = plain(node) if node is not None else None
+    return found if isinstance(found, dict) else {}
+
+
 def _labels(node: Node) -> dict[str, str]:
     metadata = node.get("metadata")
-    given = plain(metadata) if metadata is not None else {}
-    found = {key: str(given[key]) for key in ("namespace", "owner", "revision") if key in given}
+    given = _map(metadata)
+    found: dict[str, str] = {
+        key: str(given[key]) for key in ("namespace", "owner", "revision") if key in given
+    }
     if isinstance(given.get("tags"), list):
         found["tags"] = ", ".join(map(str, given["tags"]))
     return found
@@ -91,7 +99,7 @@ def _labels(node: Node) -> dict[str, str]:
 
 def _config(node: Node, spec: dict[str, Any], about: Notes) -> None:
     config = node.get("config")
-    given = plain(config) if config is not None else {}
+    given = _map(config)
     if given.get("fail_open") is True:
         spec["on_error"] = "skip"
     if given.get("default_action") == "deny":
@@ -109,7 +117,7 @@ def _fallback(node: Node, spec: dict[str, Any], about: Notes) -> None:
     action = fallback.get("action") if fallback is not None else None
     if action is not None and action.value == "allow":
         spec["on_error"] = "skip"
-    if action is not None and action.value not in {"allow", "deny"}:
+    if action is not None and str(action.value) not in {"allow", "deny"}:
         about.change(f"`fallback: {action.value}` becomes a deny")
 
 
@@ -174,7 +182,7 @@ def _join(actions: list[Action], found: dict[str, Any], notes: Notes) -> None:
 
 def _description(rule: Node) -> str:
     metadata = rule.get("metadata")
-    given = plain(metadata) if metadata is not None else {}
+    given = _map(metadata)
     parts = [_text(rule, "description") or _text(rule, "name")]
     parts += [str(given[key]) for key in ("severity", "category") if key in given]
     if isinstance(given.get("compliance"), list):
@@ -203,7 +211,8 @@ def _action(action: Node, notes: Notes) -> Action:
     if kind in {"deny", "allow", "warn"}:
         return Action(kind, reason)
     if kind in {"audit", "log"}:
-        if action.get("alert") is not None and action.value["alert"].value is True:
+        alert = action.get("alert")
+        if alert is not None and alert.value is True:
             notes.change("nobody is alerted: follow the audit topic")
         return Action("allow")
     if kind == "redact":
@@ -223,7 +232,7 @@ def _redact(action: Node, notes: Notes) -> Action:
         notes.refuse(f"`redact` knows personal data, not `{pattern}`")
     fields = action.get("fields")
     for field in fields.items() if fields is not None else []:
-        if field.value not in {"request.prompt", "request.messages"}:
+        if str(field.value) not in {"request.prompt", "request.messages"}:
             notes.refuse(f"`{field.value}` cannot be redacted")
     notes.change("personal data of all messages is redacted, as labels")
     return Action("modify", edits=({"redact": "llm.messages"},))

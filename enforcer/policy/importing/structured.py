@@ -30,7 +30,7 @@ _RECOUNTED: Final = {
 def note_condition(node: Node, notes: Notes) -> None:
     """Note what is different about a condition in the existing form; fix what has one right form."""
     operator = node.get("operator")
-    word = operator.value if operator is not None else None
+    word = str(operator.value) if operator is not None else None
     if word in {"and", "or", "not"}:
         _note_chain(node, word, notes)
         return

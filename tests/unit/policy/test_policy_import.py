@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import json
+
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from policy_sources import load
 
+from enforcer import policy
 from enforcer.policy.importing import import_source
 from enforcer.policy.importing.dialect import translated
 from enforcer.policy.importing.report import Notes
@@ -218,3 +224,95 @@ def test_every_rule_of_the_match_form_is_told():
     assert (rules["off"].enabled, rules["off"].reason) == (False, "Off")
     assert document.model.spec.unless == 'team.id == "security"'
     assert "default_verdict: deny" in found[""][1]
+
+
+WHOLE_STRUCTURED = {
+    "metadata": {"id": "cost-001", "name": "Cost", "version": "1.0.0", "namespace": "cost", "priority": 80},
+    "status": "active",
+    "rules": [
+        {
+            "id": "r1",
+            "name": "Block",
+            "enabled": True,
+            "condition": {
+                "operator": "and",
+                "conditions": [
+                    {"operator": "ne", "field": "project.environment", "value": "production"},
+                    {"operator": "in", "field": "llm.model", "value": ["gpt-4"]},
+                ],
+            },
+            "action": {"decision": "deny", "reason": "no", "metadata": {"severity": "medium"}},
+        }
+    ],
+}  # fmt: skip
+WHOLE_MATCHING = {
+    "metadata": {"id": "m-1", "tags": ["a"]},
+    "config": {"default_action": "deny"},
+    "rules": [
+        {
+            "id": "a",
+            "conditions": {"match": "user.roles.contains('dev') && request.messages.any(m => m.size > 3)"},
+            "actions": [{"type": "deny", "message": "{{ llm.model }} no"}, {"type": "redact", "fields": ["x"]}],
+        }
+    ],
+    "exceptions": [{"id": "e", "conditions": {"match": "user.id == 'x'"}, "action": "allow_all"}],
+    "fallback": {"action": "deny"},
+}  # fmt: skip
+ODD = [None, True, 0, -1.5, 10**30, "", "x", "{{", "x => x", "(((", "a && ", "!tag", "*a", "\ud800", [], {}, [[]],
+       [None], {"a": 1}]  # fmt: skip
+
+
+def _places(value, path=()):
+    """The paths of all that is below a value."""
+    below = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
+    for key, each in below:
+        yield (*path, key)
+        yield from _places(each, (*path, key))
+
+
+@st.composite
+def damaged(draw):
+    """A file of the existing engine with up to three values replaced by odd ones, or taken out."""
+    found = copy.deepcopy(draw(st.sampled_from([WHOLE_STRUCTURED, WHOLE_MATCHING])))
+    for _ in range(draw(st.integers(1, 3))):
+        places = list(_places(found))
+        if not places:
+            return found
+        *way, last = draw(st.sampled_from(places))
+        holder = found
+        for key in way:
+            holder = holder[key]
+        if draw(st.integers(0, 3)):
+            holder[last] = copy.deepcopy(draw(st.sampled_from(ODD)))
+        else:
+            del holder[last]
+    return found
+
+
+@settings(max_examples=200, deadline=None)
+@given(damaged())
+@example({**WHOLE_STRUCTURED, "metadata": {"id": "x", "version": 1.0, "namespace": [1]}})
+@example({**WHOLE_MATCHING, "metadata": "x"})
+@example({**WHOLE_MATCHING, "fallback": {"action": ["x"]}})
+@example({"metadata": {"id": "x", "name": "\ud800"}, "rules": WHOLE_STRUCTURED["rules"]})
+@example({"metadata": {"id": "x"}, "rules": [{**WHOLE_STRUCTURED["rules"][0], "id": [None]}]})
+def test_whatever_stands_in_a_file_what_is_written_checks(document):
+    """Odd values anywhere: no surprise, and the documents that come out load without an error."""
+    found = import_source("x.json", json.dumps(document))
+    loaded = policy.load([("out.yaml", found.text)])
+    assert not loaded.has_errors, [str(each) for each in loaded.findings]
+
+
+def test_a_number_as_a_label_is_text():
+    """YAML reads ``version: 1.0`` as a number; the label is what stood there."""
+    text = "metadata: {id: x, version: 1.0, namespace: 7}\nrules: [{id: a, condition: {operator: eq, field: llm.model, value: m}, action: {decision: deny}}]\n"
+    loaded = policy.load([("x.yaml", text)])
+    assert not loaded.has_errors, loaded.findings
+    (document,) = loaded.documents
+    assert document.model.metadata.labels == {"version": "1.0", "namespace": "7"}
