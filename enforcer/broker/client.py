@@ -43,9 +43,8 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "fail_all",
     ),
     "MessageBatch": ("_builder", "_drain_waiter", "future", "record_count"),
-    # The fast lane takes over the ledger producer's id and epoch.
+    # The fast lane has the ledger producer's id and epoch.
     "TransactionManager": (
-        "set_pid_and_epoch",
         "_pid_and_epoch",
         "_transaction_waiter",
         "fatal_error",
@@ -53,10 +52,19 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "is_in_transaction",
     ),
     "AIOKafkaProducer": ("_message_accumulator", "_txn_manager", "_sender", "_closed"),
-    "Sender": ("start", "sender_task"),
+    "Sender": ("sender_task",),
     "AIOKafkaAdminClient": ("_client",),
     # A TLS connection is cut when its peer does not take leave in time.
-    "AIOKafkaConnection": ("_versions", "_writer", "_security_protocol"),
+    # A produce request is written and read without a task and a timer of its own.
+    "AIOKafkaConnection": (
+        "_versions",
+        "_writer",
+        "_security_protocol",
+        "_requests",
+        "_client_id",
+        "_next_correlation_id",
+    ),
+    "AIOKafkaClient": ("_conns", "_get_conn"),
     # Positions and ends are read synchronously; an undrained partition delays its node for a shorter time.
     "AIOKafkaConsumer": ("_fetcher", "_subscription", "_coordinator", "_closed", "_client"),
     "Fetcher": ("_prefetch_backoff", "_proc_fetch_request", "_records", "_fetch_task"),

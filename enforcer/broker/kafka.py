@@ -13,6 +13,7 @@ from aiokafka.conn import collect_hosts, create_conn
 from enforcer.broker import tls
 from enforcer.broker.admin import Admin, topic_missing
 from enforcer.broker.client import quiet_client_logs, translated
+from enforcer.broker.courier import Courier
 from enforcer.broker.membership import KafkaMembership
 from enforcer.broker.ports import nothing_warm
 from enforcer.broker.producer import KafkaLedger, KafkaProducer
@@ -42,6 +43,8 @@ class KafkaBroker:
         self.config = config
         self._admin: Admin | None = None
         self._cluster_id = ""
+        self._started_courier: Courier | None = None
+        self._courier_lock = asyncio.Lock()
 
     async def start(self) -> None:
         """See ``ports.Broker``."""
@@ -59,6 +62,9 @@ class KafkaBroker:
 
     async def stop(self) -> None:
         """See ``ports.Broker``."""
+        if self._started_courier is not None:
+            courier, self._started_courier = self._started_courier, None
+            await courier.close()
         if self._admin is not None:
             admin, self._admin = self._admin, None
             with contextlib.suppress(EnforcerError):
@@ -122,11 +128,25 @@ class KafkaBroker:
 
     async def open_producer(self) -> KafkaProducer:
         """See ``ports.Broker``."""
-        return await KafkaProducer.start(self.config)
+        courier = await self._courier()
+        return KafkaProducer(courier, self.config, await courier.new_producer_id(), is_lane=False)
 
     def open_ledger(self, transactional_id: str) -> KafkaLedger:
         """See ``ports.Broker``."""
-        return KafkaLedger(transactional_id, self.config)
+        return KafkaLedger(transactional_id, self.config, self._courier)
+
+    async def _courier(self) -> Courier:
+        """The one that carries the sends of all producers opened here; connected when first asked for."""
+        async with self._courier_lock:
+            if self._started_courier is None:
+                courier = Courier(self.config)
+                try:
+                    await courier.start()
+                except BaseException:
+                    await courier.close()
+                    raise
+                self._started_courier = courier
+        return self._started_courier
 
     def open_membership(
         self,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from enforcer.broker.ports import Outgoing
 
-_RECORD_OVERHEAD_BYTES = 32
+RECORD_OVERHEAD_BYTES = 32
 """Added per record to the bytes counted as queued: lengths, offsets, the objects around them."""
 
 
@@ -107,7 +107,7 @@ class Lane:
                 added = builder.append(timestamp=timestamp_ms, key=key, value=value, headers=listed)
                 assert added is not None, "an empty batch refused a record"
                 batch, place = self._new_batch(tp, builder), 0
-            size = len(key or b"") + len(value or b"") + _RECORD_OVERHEAD_BYTES
+            size = len(key or b"") + len(value or b"") + RECORD_OVERHEAD_BYTES
             batch.bytes += size
             self.queued_bytes += size
             if batch is not joined:

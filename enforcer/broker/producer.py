@@ -1,7 +1,7 @@
 """
-Producers: the idempotent one for clients, and the ledger's transactional one with its fast lane.
+Producers: the idempotent one, whose batches a ``Courier`` carries, and the ledger's transactional one of aiokafka.
 
-Both put their records into a ``Lane``.
+A ledger's fast lane is an idempotent producer under the ledger's id and epoch.
 """
 
 from __future__ import annotations
@@ -11,82 +11,207 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import TopicAuthorizationFailedError
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from enforcer.broker.client import (
+    DEFINITE_REFUSALS,
     dispose_producer,
     retrieve,
     translated,
     within,
 )
-from enforcer.broker.lane import Lane
-from enforcer.errors import AgentFencedError, EnforcerError, NotFoundError, UnavailableError
+from enforcer.broker.courier import SEQUENCE_MASK, Batch, Stream, Ticket, know_topics
+from enforcer.broker.lane import RECORD_OVERHEAD_BYTES, Lane
+from enforcer.errors import AgentFencedError, EnforcerError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from enforcer.broker.config import BrokerConfig
+    from enforcer.broker.courier import Courier
     from enforcer.broker.ports import Outgoing, Partition
 
 
 class KafkaProducer:
-    """``ports.Producer`` over one idempotent aiokafka producer."""
+    """``ports.Producer`` whose batches a courier carries."""
 
-    def __init__(self, producer: Any, config: BrokerConfig, *, poison_on_refusal: bool) -> None:
-        self._producer = producer
+    def __init__(
+        self, courier: Courier, config: BrokerConfig, identity: tuple[int, int], *, is_lane: bool
+    ) -> None:
+        """
+        Begin, with no sequence number used.
+
+        Args:
+            courier: Started.
+            config: Its limits.
+            identity: Producer id and epoch.
+            is_lane: Whether any refusal ends it, as it does for the fast lane of a ledger.
+        """
+        self.producer_id, self.epoch = identity
+        self.failure: EnforcerError | None = None
+        self._courier = courier
         self._config = config
-        self._lane = Lane(
-            producer,
-            queued_bytes_max=config.queued_bytes_max,
-            poison_on_refusal=poison_on_refusal,
-        )
-
-    @classmethod
-    async def start(cls, config: BrokerConfig) -> KafkaProducer:
-        """Connect and get a producer id of our own."""
-        producer = new_producer(config)
-        try:
-            await within(config.start_timeout_s, producer.start(), "start producer")
-        except BaseException:
-            await dispose_producer(producer, grace_s=0)
-            raise
-        return cls(producer, config, poison_on_refusal=False)
-
-    def send(self, topic: str, partition: int, records: Sequence[Outgoing]) -> asyncio.Future[int]:
-        """See ``ports.Producer``."""
-        return self._lane.send(topic, partition, records)
+        self._is_lane = is_lane
+        self._loop = asyncio.get_running_loop()
+        self._streams: dict[tuple[str, int], Stream] = {}
+        self._pending: set[asyncio.Future[int]] = set()
+        self._queued_bytes = 0
 
     @property
     def queued_bytes(self) -> int:
         """See ``ports.Producer``."""
-        return self._lane.queued_bytes
+        return self._queued_bytes
+
+    def send(self, topic: str, partition: int, records: Sequence[Outgoing]) -> asyncio.Future[int]:
+        """See ``ports.Producer``."""
+        assert records, "nothing to send"
+        if self.failure is not None:
+            raise self.failure
+        if self._queued_bytes > self._config.queued_bytes_max:
+            raise UnavailableError(
+                f"{self._queued_bytes} bytes wait to be sent to {topic}",
+                code="backlog",
+                help="The broker is slower than what is sent to it, or away.",
+            )
+        stream = self._streams.get((topic, partition))
+        if stream is None:
+            stream = Stream(self, TopicPartition(topic, partition))
+            self._streams[topic, partition] = stream
+            if self._courier.client.cluster.partitions_for_topic(topic) is None:
+                self._courier.client.add_topic(topic).add_done_callback(retrieve)
+        future: asyncio.Future[int] = self._loop.create_future()
+        future.add_done_callback(self._settle)
+        self._pending.add(future)
+        self._enqueue(stream, records, Ticket(future))
+        self._courier.carry(stream)
+        return future
+
+    def _settle(self, future: asyncio.Future[int]) -> None:
+        self._pending.discard(future)
+        retrieve(future)
+
+    def _enqueue(self, stream: Stream, records: Sequence[Outgoing], ticket: Ticket) -> None:
+        batch = stream.queue[-1] if stream.queue and stream.queue[-1].body is None else None
+        joined: Batch | None = None
+        for key, value, headers, timestamp_ms in records:
+            listed = headers if type(headers) is list else list(headers)
+            # append() answers None when the batch is full: the record then belongs to the next one.
+            if (
+                batch is None
+                or batch.builder.append(batch.count, timestamp_ms, key, value, listed) is None
+            ):
+                batch = Batch(stream, self._new_builder())
+                stream.queue.append(batch)
+                # A batch takes its first record whatever its size; the broker decides whether it is too large.
+                added = batch.builder.append(0, timestamp_ms, key, value, listed)
+                assert added is not None, "an empty batch refused a record"
+            size = len(key or b"") + len(value or b"") + RECORD_OVERHEAD_BYTES
+            if batch is not joined:
+                batch.tickets.append((ticket, batch.count))
+                ticket.batches += 1
+                joined = batch
+            batch.count += 1
+            batch.bytes += size
+            self._queued_bytes += size
+
+    def _new_builder(self) -> Any:
+        return DefaultRecordBatchBuilder(
+            magic=2,
+            compression_type=0,
+            is_transactional=0,
+            producer_id=self.producer_id,
+            producer_epoch=self.epoch,
+            base_sequence=0,
+            batch_size=self._config.batch_bytes,
+        )
+
+    # -- what the courier says of a batch ---------------------------------------------------------------------
+
+    def acknowledged(self, batch: Batch, offset: int) -> None:
+        """*batch* is in the log; -1: nobody knows where, and a claim needs the place."""
+        if offset < 0:
+            tp = batch.stream.tp
+            self.poison(UnavailableError(f"send to {tp.topic}-{tp.partition}: offset unknown"))
+        self._queued_bytes -= batch.bytes
+        for ticket, place in batch.tickets:
+            if ticket.base < 0:
+                ticket.base = offset + place
+            ticket.batches -= 1
+            if ticket.future.done():
+                continue
+            if self.failure is not None and offset < 0:
+                ticket.future.set_exception(self.failure)
+            elif ticket.batches == 0:
+                ticket.future.set_result(ticket.base)
+
+    def refused(self, batch: Batch, error: BaseException) -> None:
+        """*batch* will never be in the log, or nobody knows."""
+        stream = batch.stream
+        doing = f"send to {stream.tp.topic}-{stream.tp.partition}"
+        failure = translated(error, doing)
+        self._queued_bytes -= batch.bytes
+        if isinstance(error, DEFINITE_REFUSALS) and not self._is_lane:
+            # One batch is in flight at a time, and later ones have no numbers yet: taking the numbers back
+            # leaves no hole, and one refused record does not end the producer.
+            stream.sequence = (stream.sequence - batch.count) & SEQUENCE_MASK
+        else:
+            self.poison(failure)
+            self._drop()
+        _fail([batch], self.failure or failure)
 
     def poison(self, error: EnforcerError) -> None:
         """Let every later send raise *error*: the ledger it belongs to has failed."""
-        self._lane.poison(error)
+        self.failure = self.failure or error
+
+    def _drop(self) -> None:
+        """Send nothing more; whoever waits is told why."""
+        assert self.failure is not None, "dropped for a reason"
+        for stream in self._streams.values():
+            self._courier.forget(stream)
+            batches = [*([stream.in_flight] if stream.in_flight else []), *stream.queue]
+            stream.queue.clear()
+            _fail(batches, self.failure)
 
     async def prepare(self, topics: Sequence[str]) -> None:
         """See ``ports.Producer``."""
-        await know_topics(self._producer, topics, self._config.start_timeout_s)
+        await self._courier.know_topics(topics)
 
     async def flush(self) -> None:
         """See ``ports.Producer``."""
-        await self._lane.settled()
+        while self._pending:
+            await asyncio.gather(*self._pending)
+        if self.failure is not None:
+            raise self.failure
 
     async def close(self) -> None:
         """See ``ports.Producer``."""
-        grace_s = 0.0 if self._lane.failure is not None else self._config.close_timeout_s
-        self._lane.poison(UnavailableError("the producer is closed", code="closed"))
-        await dispose_producer(self._producer, grace_s=grace_s)
+        if self.failure is None and self._pending:
+            await asyncio.wait(set(self._pending), timeout=self._config.close_timeout_s)
+        self.poison(UnavailableError("the producer is closed", code="closed"))
+        self._drop()
+
+
+def _fail(batches: Iterable[Batch], failure: EnforcerError) -> None:
+    for batch in batches:
+        for ticket, _ in batch.tickets:
+            if not ticket.future.done():
+                ticket.future.set_exception(failure)
 
 
 class KafkaLedger:
     """``ports.LedgerProducer``: a transactional producer, and a fast lane under its id and epoch."""
 
-    def __init__(self, transactional_id: str, config: BrokerConfig) -> None:
+    def __init__(
+        self,
+        transactional_id: str,
+        config: BrokerConfig,
+        courier: Callable[[], Awaitable[Courier]],
+    ) -> None:
+        """*courier* gives the one of the process, started."""
         self._transactional_id = transactional_id
         self._config = config
+        self._courier = courier
         self._producer: Any = None
         self._lane: Lane | None = None
         self._fast: KafkaProducer | None = None
@@ -126,23 +251,19 @@ class KafkaLedger:
             # While the markers of one transaction are written the next is told to wait: this long.
             retry_backoff_ms=config.transaction_backoff_ms,
         )
-        fast = new_producer(config)
         try:
             # A predecessor's open transaction is aborted first; until then the broker says "concurrent".
-            await within(
+            _, courier = await within(
                 config.start_timeout_s,
-                asyncio.gather(self._producer.start(), fast.client.bootstrap()),
+                asyncio.gather(self._producer.start(), self._courier()),
                 f"take over {self._transactional_id}",
             )
             pid, epoch = self._producer._txn_manager._pid_and_epoch  # noqa: SLF001 — client.PRIVATE_NAMES
-            fast._txn_manager.set_pid_and_epoch(pid, epoch)  # noqa: SLF001 — client.PRIVATE_NAMES
-            await fast._sender.start()  # noqa: SLF001 — client.PRIVATE_NAMES
         except BaseException as error:
-            await dispose_producer(fast, grace_s=0)
             self._failure = translated(error, f"take over {self._transactional_id}")
             raise
         self._producer_id, self._epoch = int(pid), int(epoch)
-        self._fast = KafkaProducer(fast, config, poison_on_refusal=True)
+        self._fast = KafkaProducer(courier, config, (int(pid), int(epoch)), is_lane=True)
         self._lane = Lane(
             self._producer, queued_bytes_max=config.queued_bytes_max, poison_on_refusal=True
         )
@@ -150,7 +271,7 @@ class KafkaLedger:
 
     async def prepare(self, topics: Sequence[str]) -> None:
         """Know the leaders of *topics* in both lanes."""
-        await know_topics(self._producer, topics, self._config.start_timeout_s)
+        await know_topics(self._producer.client, topics, self._config.start_timeout_s)
         await self.fast.prepare(topics)
 
     async def begin(self) -> None:
@@ -221,7 +342,7 @@ class KafkaLedger:
 
     def _check(self) -> None:
         if self._failure is None and self._lane is not None:
-            fenced = self.fast._lane.failure  # noqa: SLF001 — the two lanes are one object to the caller
+            fenced = self.fast.failure
             self._failure = self._lane.failure or (
                 fenced if isinstance(fenced, AgentFencedError) else None
             )
@@ -287,17 +408,3 @@ class _TolerantSet(set[Any]):
     def remove(self, element: Any) -> None:
         """As ``discard``."""
         self.discard(element)
-
-
-async def know_topics(producer: Any, topics: Sequence[str], timeout_s: float) -> None:
-    """Fetch the leaders of *topics*. Raises NotFoundError or AuthError, naming the first that is not there or not ours."""
-    client = producer.client
-    for topic in topics:
-        client.add_topic(topic).add_done_callback(retrieve)
-    for topic in topics:
-        if client.cluster.partitions_for_topic(topic) is None:
-            await within(timeout_s, client.force_metadata_update(), "fetch metadata")
-        if topic in client.cluster.unauthorized_topics:
-            raise translated(TopicAuthorizationFailedError(topic), "fetch metadata")
-        if client.cluster.partitions_for_topic(topic) is None:
-            raise NotFoundError(f"no topic {topic}", help="Run `enforcer topics apply`.")

@@ -117,13 +117,13 @@ async def test_closing_with_a_broker_gone_is_bounded(prefix: str, bootstrap: str
         await ledger.start()
         await ledger.prepare([f"{prefix}.d"])
         # The connections are cut under the client: what it has enqueued cannot be sent any more.
-        for producer in (ledger._producer, ledger.fast._producer):
-            for connection in list(producer.client._conns.values()):
+        for client in (ledger._producer.client, ledger.fast._courier.client):
+            for connection in list(client._conns.values()):
                 connection._host, connection._port = "127.0.0.1", 1
                 connection.close()
-            for node in producer.client.cluster._brokers:
-                known = producer.client.cluster._brokers[node]
-                producer.client.cluster._brokers[node] = known._replace(port=1)
+            for node in client.cluster._brokers:
+                known = client.cluster._brokers[node]
+                client.cluster._brokers[node] = known._replace(port=1)
         await ledger.begin()
         stuck = ledger.send(f"{prefix}.d", 0, [row(b"x")])
         told = ledger.fast.send(f"{prefix}.d", 0, [row(b"y")])

@@ -53,6 +53,7 @@ async def test_every_private_name_exists() -> None:
         "TransactionManager": producer._txn_manager,
         "Sender": producer._sender,
         "AIOKafkaAdminClient": AIOKafkaAdminClient(),
+        "AIOKafkaClient": kafka,
         "AIOKafkaConnection": AIOKafkaConnection("localhost", 1),
         "AIOKafkaConsumer": consumer,
         "Fetcher": fetcher,
