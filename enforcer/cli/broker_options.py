@@ -10,7 +10,6 @@ import typer
 
 from enforcer.config import Settings, checked_prefix
 from enforcer.errors import UnavailableError
-from enforcer.local import Stack
 
 BootstrapOption: TypeAlias = Annotated[
     str | None,
@@ -76,7 +75,7 @@ def resolve(
     Raises: UnavailableError, if no broker is named and no local stack runs; ConfigError.
     """
     known = settings or Settings.load()
-    where = bootstrap or known.bootstrap or Stack.from_settings(known).running_bootstrap()
+    where = bootstrap or known.bootstrap or _running_here(known)
     if where is None:
         raise UnavailableError(
             "no broker is named, and the local stack does not run",
@@ -88,3 +87,10 @@ def resolve(
         prefix=checked_prefix(prefix) if prefix is not None else known.prefix,
         kafka_config=kafka_config or known.kafka_config,
     )
+
+
+def _running_here(settings: Settings) -> str | None:
+    """Where the local stack listens, if it runs."""
+    from enforcer.local import Stack  # noqa: PLC0415 — 15 ms that `--help` need not pay
+
+    return Stack.from_settings(settings).running_bootstrap()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -142,6 +141,8 @@ def sign(
                 output=output,
                 timeout_s=timeout_s if wait else None,
             )
+
+    import asyncio  # noqa: PLC0415 — 40 ms that `--help` need not pay
 
     asyncio.run(run())
 

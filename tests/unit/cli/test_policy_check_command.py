@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from enforcer import policy
@@ -42,3 +45,15 @@ def test_an_unknown_code_names_the_nearest(capsys):
     """Exit code 5, and a code that there is."""
     assert run(["explain", "ENF0809"]) == 5
     assert "did you mean ENF080" in capsys.readouterr().err
+
+
+def test_help_loads_neither_the_checker_nor_a_client():
+    """What a verb needs to run is loaded when it runs: help is there at once."""
+    program = (
+        "import sys; from enforcer.cli.main import run; run(['policy', 'test', '--help']); "
+        "print([m for m in ('asyncio', 'enforcer.policy', 'enforcer.local', 'aiokafka') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
