@@ -110,6 +110,7 @@ class _Services:
 
     table_meta = _META
     text_readers = None
+    spans = None
 
     def __init__(self, program_of: Callable[[str], TenantProgram], directory: Path) -> None:
         self.config = WorkerConfig(instance_id="bench", state_dir=directory)
