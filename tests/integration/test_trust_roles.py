@@ -69,6 +69,29 @@ class Company:
         return self.worker.wait(20)
 
 
+async def ask_and_report(company):
+    """A denied and an allowed call, and what the second used; what was told: model, verdict, by timeout."""
+    told = []
+    gateway = Gateway(
+        company.secured.bootstrap("MTLS"),
+        prefix=company.prefix,
+        kafka_config=company.files["gateway"],
+    )
+    async with gateway:
+        for model in ("gpt-4o", "gpt-4o-mini"):
+            request = {
+                "id": model,
+                "tenant": "acme",
+                "llm": {"provider": "openai", "model": model, "prompt": "Hello"},
+            }
+            outcome = await gateway.decide(request, deadline_ms=30_000)
+            told.append((model, outcome.verdict, outcome.by_timeout))
+        await gateway.report(
+            {"request_id": "gpt-4o-mini", "tenant": "acme", "input_tokens": 1, "output_tokens": 1}
+        )
+    return told
+
+
 @pytest.fixture(scope="module")
 def company(secured, tmp_path_factory):
     """Topics, policies and a worker, each made by the role whose work it is."""
@@ -80,8 +103,11 @@ def company(secured, tmp_path_factory):
     policy.write_text(POLICY)
     assert made.run("policy-author", "policy", "apply", str(policy)) == 0
     made.start_worker()
-    yield made
-    made.stop_worker()
+    try:
+        made.told = asyncio.run(ask_and_report(made))
+        yield made
+    finally:
+        made.stop_worker()
 
 
 def test_the_author_hears_of_every_agent(company, capsys):
@@ -93,25 +119,9 @@ def test_the_author_hears_of_every_agent(company, capsys):
     assert "2 of 2 agents" in capsys.readouterr().out  # fmt: skip
 
 
-async def test_a_gateway_asks_and_reports_by_its_certificate(company):
+def test_a_gateway_asks_and_reports_by_its_certificate(company):
     """Verdicts come back over mTLS."""
-    gateway = Gateway(
-        company.secured.bootstrap("MTLS"),
-        prefix=company.prefix,
-        kafka_config=company.files["gateway"],
-    )
-    async with gateway:
-        for model, verdict in (("gpt-4o", "deny"), ("gpt-4o-mini", "allow")):
-            request = {
-                "id": model,
-                "tenant": "acme",
-                "llm": {"provider": "openai", "model": model, "prompt": "Hello"},
-            }
-            outcome = await gateway.decide(request, deadline_ms=30_000)
-            assert (outcome.verdict, outcome.by_timeout) == (verdict, False)
-        await gateway.report(
-            {"request_id": "gpt-4o-mini", "tenant": "acme", "input_tokens": 1, "output_tokens": 1}
-        )
+    assert company.told == [("gpt-4o", "deny", False), ("gpt-4o-mini", "allow", False)]
 
 
 def test_an_auditor_verifies_and_replay_replays(company, capsys):
