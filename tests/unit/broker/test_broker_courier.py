@@ -1,0 +1,246 @@
+"""One courier for many producers: what travels together, what waits, and what is sent again."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import struct
+from collections import deque
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import errors as kafka_errors
+
+from enforcer.broker import BrokerConfig
+from enforcer.broker.courier import PATIENCE_S, Courier
+from enforcer.broker.produce import Produce
+from enforcer.broker.producer import KafkaProducer
+from enforcer.errors import AgentFencedError, UnavailableError
+
+RECORD = (b"k", b"v", (), None)
+
+
+class Connection:
+    """A connection to a broker that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self._writer = self
+        self._versions = {0: (3, 13)}
+        self._client_id = "enforcer"
+        self._requests: deque[tuple[int, Produce, asyncio.Future[Any]]] = deque()
+        self._number = 0
+        self.sent: list[bytes] = []
+
+    def _next_correlation_id(self) -> int:
+        self._number += 1
+        return self._number
+
+    def connected(self) -> bool:
+        return self._writer is not None
+
+    def write(self, data: bytes) -> None:
+        self.sent.append(data)
+
+    def close(self) -> None:
+        self._writer = None  # type: ignore[assignment]
+        for _, _, future in self._requests:
+            future.set_exception(kafka_errors.KafkaConnectionError("closed"))
+        self._requests.clear()
+
+    def answer(self, *codes: tuple[int, int, int]) -> None:
+        """Answer the oldest request: (partition, error code, base offset)."""
+        _, request, future = self._requests.popleft()
+        body = struct.pack(">ih", 1, 1) + b"t" + struct.pack(">i", len(codes))
+        for partition, code, offset in codes:
+            body += struct.pack(">ihqqq", partition, code, offset, -1, 0)
+        future.set_result(request.RESPONSE_TYPE.decode(io.BytesIO(body + struct.pack(">i", 0))))
+
+
+class Kafka:
+    """aiokafka's client, as far as a courier uses it: one node, as many connections as are asked for."""
+
+    def __init__(self) -> None:
+        self.cluster = self
+        self._conns: dict[tuple[int, str], Connection] = {}
+        self.refreshed = 0
+
+    def leader_for_partition(self, _tp: Any) -> int:
+        return 0
+
+    def partitions_for_topic(self, _topic: str) -> set[int]:
+        return {0, 1, 2}
+
+    def force_metadata_update(self) -> asyncio.Future[bool]:
+        self.refreshed += 1
+        future = asyncio.get_running_loop().create_future()
+        future.set_result(True)
+        return future
+
+    async def _get_conn(self, node: int, *, group: str) -> Connection:
+        made = self._conns[node, group] = Connection()
+        return made
+
+    async def close(self) -> None:
+        pass
+
+    @property
+    def open(self) -> list[Connection]:
+        return list(self._conns.values())
+
+
+def desk(monkeypatch: pytest.MonkeyPatch) -> tuple[Kafka, Courier, BrokerConfig]:
+    kafka = Kafka()
+    monkeypatch.setattr("enforcer.broker.courier.AIOKafkaClient", lambda **_: kafka)
+    config = BrokerConfig(bootstrap="nowhere:1", retry_backoff_ms=5, close_timeout_s=0.05)
+    return kafka, Courier(config), config
+
+
+def lane(courier: Courier, config: BrokerConfig, number: int) -> KafkaProducer:
+    return KafkaProducer(courier, config, (number, 0), is_lane=True)
+
+
+async def turns() -> None:
+    """Some turns of the loop."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_what_one_turn_sends_is_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of several producers to one node; each send gets its own offset."""
+    kafka, courier, config = desk(monkeypatch)
+    sends = [lane(courier, config, n).send("t", n, [RECORD, RECORD]) for n in range(3)]
+    await turns()
+    (connection,) = kafka.open
+    assert len(connection.sent) == 1
+    connection.answer((0, 0, 10), (1, 0, 20), (2, 0, 30))
+    assert await asyncio.gather(*sends) == [10, 20, 30]
+    await courier.close()
+
+
+async def test_two_producers_to_one_partition_never_share_a_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A request names a partition once: the answer could not tell them apart."""
+    kafka, courier, config = desk(monkeypatch)
+    first = lane(courier, config, 1).send("t", 0, [RECORD])
+    second = lane(courier, config, 2).send("t", 0, [RECORD])
+    await turns()
+    (connection,) = kafka.open
+    assert len(connection.sent) == 1
+    connection.answer((0, 0, 7))
+    assert await first == 7
+    await turns()
+    assert len(connection.sent) == 2
+    connection.answer((0, 0, 8))
+    assert await second == 8
+    await courier.close()
+
+
+async def test_a_slow_answer_holds_up_its_own_partitions_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a moment's patience the next batch of another partition goes over another connection."""
+    kafka, courier, config = desk(monkeypatch)
+    slow, quick = lane(courier, config, 1), lane(courier, config, 2)
+    stuck = slow.send("t", 0, [RECORD])
+    await turns()
+    told = quick.send("t", 1, [RECORD])
+    behind = slow.send("t", 0, [RECORD])
+    await turns()
+    assert [len(each.sent) for each in kafka.open] == [1]
+    await asyncio.sleep(PATIENCE_S * 4)
+    assert [len(each.sent) for each in kafka.open] == [1, 1]
+    kafka.open[1].answer((1, 0, 5))
+    assert await told == 5
+    assert not stuck.done()
+    assert not behind.done()
+    kafka.open[0].answer((0, 0, 1))
+    assert await stuck == 1
+    await turns()
+    kafka.open[0].answer((0, 0, 2))
+    assert await behind == 2
+    await courier.close()
+
+
+async def test_what_a_connection_loses_is_sent_again_byte_for_byte(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the same sequence numbers, so that it is appended once; the leaders are asked for anew."""
+    kafka, courier, config = desk(monkeypatch)
+    sent = lane(courier, config, 1).send("t", 0, [RECORD])
+    await turns()
+    (lost,) = kafka.open
+    lost.close()
+    await asyncio.sleep(0.05)
+    (fresh,) = kafka.open
+    assert fresh is not lost
+    assert fresh.sent[0][-60:] == lost.sent[0][-60:]
+    assert kafka.refreshed
+    fresh.answer((0, kafka_errors.NotLeaderForPartitionError.errno, -1))
+    await asyncio.sleep(0.05)
+    fresh.answer((0, 0, 3))
+    assert await sent == 3
+    await courier.close()
+
+
+async def test_a_fenced_producer_fails_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it had queued fails with it, and every later send; its neighbour in the request does not notice."""
+    kafka, courier, config = desk(monkeypatch)
+    old, other = lane(courier, config, 1), lane(courier, config, 2)
+    refused, told = old.send("t", 0, [RECORD]), other.send("t", 1, [RECORD])
+    await turns()
+    queued = old.send("t", 0, [RECORD])
+    kafka.open[0].answer((0, kafka_errors.InvalidProducerEpoch.errno, -1), (1, 0, 4))
+    assert await told == 4
+    for future in (refused, queued):
+        with pytest.raises(AgentFencedError):
+            await future
+    with pytest.raises(AgentFencedError):
+        old.send("t", 0, [RECORD])
+    await courier.close()
+
+
+async def test_a_refused_batch_of_a_client_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its sequence numbers are used again, and the next send is taken."""
+    kafka, courier, config = desk(monkeypatch)
+    client = KafkaProducer(courier, config, (1, 0), is_lane=False)
+    refused = client.send("t", 0, [RECORD])
+    await turns()
+    kafka.open[0].answer((0, kafka_errors.MessageSizeTooLargeError.errno, -1))
+    with pytest.raises(UnavailableError) as caught:
+        await refused
+    assert caught.value.code == "refused"
+    taken = client.send("t", 0, [RECORD])
+    await turns()
+    kafka.open[0].answer((0, 0, 0))
+    assert await taken == 0
+    stream = client._streams["t", 0]
+    assert stream.sequence == 1
+    await client.close()
+    await courier.close()
+
+
+async def test_closing_is_bounded_and_fails_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that never answers."""
+    _, courier, config = desk(monkeypatch)
+    client = KafkaProducer(courier, config, (1, 0), is_lane=False)
+    stuck, queued = client.send("t", 0, [RECORD]), None
+    await turns()
+    queued = client.send("t", 0, [RECORD])
+    await asyncio.wait_for(client.close(), 1)
+    for future in (stuck, queued):
+        with pytest.raises(UnavailableError):
+            await future
+    await courier.close()
+
+
+def test_a_request_is_what_the_library_would_write() -> None:
+    """Byte for byte the produce request of the library's own schema, version 7."""
+    from aiokafka.protocol.produce import ProduceRequest_v7
+
+    place = SimpleNamespace(topic="enforcer.decisions", partition=3)
+    other = SimpleNamespace(topic="enforcer.decisions", partition=1)
+    ours = Produce([(place, b"abc"), (other, b"defg")], 10_000).encode()
+    topics = [("enforcer.decisions", [(3, b"abc"), (1, b"defg")])]
+    assert ours == ProduceRequest_v7(None, -1, 10_000, topics).encode()
