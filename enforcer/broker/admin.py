@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import errors as kafka_errors
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
@@ -285,6 +285,39 @@ class Admin:
                 raise translated(
                     kafka_errors.for_code(error_code)(message), f"alter settings of {name}"
                 )
+
+    async def grow(self, counts: Mapping[str, int]) -> None:
+        """Add partitions to topics, up to *counts*, and wait for their leaders."""
+        wanted = {name: NewPartitions(count) for name, count in counts.items()}
+        await self._asked(self._client.create_partitions(wanted), "add partitions")
+        for _ in range(int(_LEADER_WAIT_S / 0.05)):
+            found = await self.describe(list(counts), configs=False)
+            if all(name in found and found[name].partitions >= n for name, n in counts.items()):
+                await self._leaders_known(list(counts))
+                return
+            await asyncio.sleep(0.05)
+        raise UnavailableError(f"{', '.join(counts)}: not grown after {_LEADER_WAIT_S:.0f} s")
+
+    async def group_members(self, group: str) -> list[str]:
+        """The static identities of *group*'s members, else their ids."""
+        answers = await self._asked(self._members_of(group), f"read members of {group}")
+        found: list[str] = []
+        for answer in answers:
+            for described in answer.groups:
+                # Version 4 and later: member_id, group_instance_id, client_id, ...
+                found += [member[1] or member[0] for member in described[5]]
+        return found
+
+    async def _members_of(self, group: str) -> Any:
+        while True:
+            try:
+                return await self._client.describe_consumer_groups([group])
+            except (
+                kafka_errors.GroupCoordinatorNotAvailableError,
+                kafka_errors.NotCoordinatorForGroupError,
+                kafka_errors.GroupLoadInProgressError,
+            ):
+                await asyncio.sleep(0.05)
 
     async def group_offsets(self, group: str) -> dict[Partition, int]:
         """Committed offsets of *group*."""

@@ -110,6 +110,14 @@ class KafkaBroker:
         """See ``ports.Broker``."""
         await self._started.alter(changes)
 
+    async def grow_topics(self, counts: Mapping[str, int]) -> None:
+        """See ``ports.Broker``."""
+        await self._started.grow(counts)
+
+    async def group_members(self, group: str) -> list[str]:
+        """See ``ports.Broker``."""
+        return await self._started.group_members(group)
+
     async def group_offsets(self, group: str) -> dict[Partition, int]:
         """See ``ports.Broker``."""
         return await self._started.group_offsets(group)

@@ -317,6 +317,12 @@ class Broker(Protocol):
     async def alter_topic_configs(self, changes: Mapping[str, Mapping[str, str | None]]) -> None:
         """Set (or with None: unset) single settings of topics; others stay as they are."""
 
+    async def grow_topics(self, counts: Mapping[str, int]) -> None:
+        """Add partitions to topics, up to these numbers, and wait until every leader is known."""
+
+    async def group_members(self, group: str) -> list[str]:
+        """Who sits in *group* now: static identities, else member ids."""
+
     async def group_offsets(self, group: str) -> dict[Partition, int]:
         """What lag tools see: the group's committed offsets."""
 

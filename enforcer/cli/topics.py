@@ -108,6 +108,52 @@ def diff(
     return _EXIT_CHANGES if found else 0
 
 
+@app.command()
+def repartition(
+    partitions: Annotated[
+        int, typer.Option("--partitions", min=1, max=10_000, help="How many there shall be.")
+    ],
+    group: Annotated[
+        str | None, typer.Option("--group", help="The workers' group. Default: the prefix.")
+    ] = None,
+    bootstrap: BootstrapOption = None,
+    prefix: PrefixOption = None,
+    kafka_config: KafkaConfigOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """
+    Move the installation to more partitions: budgets, calls and waiting inputs go where their account belongs then.
+
+    Stop the workers first: while any runs nothing is changed, exit code 6. Killed anywhere, the same command goes on where it was.
+    Gateways are to be started anew afterwards: what they send to an account's old partition is denied, `misrouted`.
+
+    Example: enforcer topics repartition --partitions 24
+    """
+    config = _config(bootstrap, prefix, kafka_config)
+
+    from enforcer.broker import KafkaBroker  # noqa: PLC0415 — help stays quick
+    from enforcer.control.repartition import Moved  # noqa: PLC0415 — as above
+    from enforcer.control.repartition import repartition as move  # noqa: PLC0415 — as above
+    from enforcer.telemetry import setup_logging  # noqa: PLC0415 — as above
+
+    setup_logging("error")
+
+    async def run() -> Moved:
+        async with KafkaBroker(config) as broker:
+            return await move(
+                broker, config.prefix, partitions, group=group or config.prefix, tell=note
+            )
+
+    moved = asyncio.run(run())
+    if output is OutputFormat.TABLE:
+        note(
+            f"{moved.partitions} partitions, {moved.before} before: {moved.rows} rows moved, "
+            f"{moved.inputs} inputs sent on; start workers and gateways again"
+        )
+    else:
+        emit(moved, output)
+
+
 def _config(bootstrap: str | None, prefix: str | None, kafka_config: Path | None) -> BrokerConfig:
     from enforcer.broker import load  # noqa: PLC0415 — as above
 

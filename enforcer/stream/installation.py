@@ -26,7 +26,7 @@ class MisalignedError(UnavailableError):
     def __init__(self, message: str) -> None:
         super().__init__(
             message,
-            help="accounts would be looked for in other partitions: see `enforcer topics repartition`",
+            help="accounts would be looked for in other partitions: run `enforcer topics repartition`",
         )
 
 

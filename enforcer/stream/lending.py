@@ -125,6 +125,10 @@ class Lending:
             if record.kind == "recall":
                 self._due_us = 0
             word = leases.heard(record, self._heard_us)
+        elif self._owner_of(record.tenant) != self._partition:
+            # Said before the number of partitions changed, and not sent on: who owns the budget now never hears of it.
+            _log.error("lease_misrouted", partition=self._partition, row=record.row)
+            return
         elif record.kind == "repay":
             word = leases.repaid(record)
         else:
@@ -212,11 +216,13 @@ class Lending:
         found = [self._rows.get(state.lease_key(row)) for row in self._tenants]
         return min([lease.until_us for lease in found if lease is not None], default=0)
 
+    def _owner_of(self, tenant: str) -> int:
+        return events.partition_of(events.account_of(tenant, None).encode(), self._partitions)
+
     def _speak(self, word: leases.Word, tenant: str, row: str, payload: bytes, kind: str) -> None:
         """Enter a change of slices in the ledger, and say to other agents what goes with it."""
         notes = (kind, "short") if any(r.is_short for r in word.records) else (kind,)
         self._enter("lease", state.parse_budget_key(row).account, payload, notes, word.effects)
-        owner = events.partition_of(events.account_of(tenant, None).encode(), self._partitions)
         for record in word.records:
-            to = owner if record.kind in ("request", "repay") else record.holder
+            to = self._owner_of(tenant) if record.kind in ("request", "repay") else record.holder
             self._say(to, (row.encode(), events.encode_lease(record), (), None))

@@ -184,6 +184,20 @@ class Fold:
                 self._sets.change(entry.payload)
         elif entry.kind in {"expiry", "lease"}:
             state.apply_all(self.rows, entry.effects, queue=self._queue)
+        elif entry.kind == "move":
+            self._take_move(events.decode_move(entry.payload))
+
+    def _take_move(self, move: events.Move) -> None:
+        """Rows that came to this partition, changed here with others', or went to another."""
+        for moved in move.rows:
+            if moved.value is None:
+                self.rows.delete(moved.key)
+                self._queue.discard(moved.key)
+                continue
+            row = events.decode(moved.value)
+            self.rows.put(moved.key, row)
+            if isinstance(row, (events.CallRow, events.WaitingUsageRow)):
+                self._queue.track(moved.key, row)
 
     def _take_without_input(self, group: list[Link]) -> None:
         """Retention has deleted the input: the rows follow the ledger, as far as it says."""

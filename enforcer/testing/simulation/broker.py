@@ -83,6 +83,14 @@ class SimulatedBroker:
                 else:
                     self.cluster.configs[topic][name] = value
 
+    async def grow_topics(self, counts: Mapping[str, int]) -> None:
+        """Nobody repartitions a simulated cluster: see the tests on the real one."""
+        raise NotImplementedError(counts)
+
+    async def group_members(self, group: str) -> list[str]:
+        """As ``grow_topics``."""
+        raise NotImplementedError(group)
+
     async def group_offsets(self, group: str) -> dict[Partition, int]:
         """See ``ports.Broker``."""
         return await self.wire.call(
