@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from enforcer.events import Decision
 
-_LABEL: Final = re.compile(r"\[([A-Z0-9_]+?)_(?:REDACTED|HASH_[a-p]+|PSEUDONYM_[a-p]+)\]")
+_LABEL: Final = re.compile(r"\[([A-Z0-9_]+?)_(REDACTED|HASH|PSEUDONYM)(?:_[a-p]+)?\]")
 
 
 async def guard(
@@ -58,23 +58,40 @@ async def guard(
             await close()
 
 
-def asked_by(decision: Decision | None) -> tuple[frozenset[str], Style] | None:
+def asked_by(
+    decision: Decision | None, keys: RedactionKeys = NO_KEYS
+) -> tuple[frozenset[str], Style] | None:
     """
     The kinds and the style in which a decision's answer is to be redacted; None where it asks for nothing.
 
-    A decision that redacted the question asks for it. The wire carries its splices, not the policy's
-    kinds: so the kinds on by default, and those the splices name. The style is the splices' own if all
-    were removed or masked; else labels, which need no key.
+    A decision that redacted the question asks for it. The wire carries its splices and counts, not the policy's
+    kinds. So the kinds are those on by default, those that the splices name, those that were counted, and all secrets where
+    one is among these: rather more than was asked for than less. The style is that of all splices; labels where they differ,
+    or where it takes a key and *keys* has none.
     """
     if decision is None or decision.verdict != "modify":
         return None
     texts = [edit.text or "" for edit in decision.edits if edit.op == "splice"]
     if not texts:
         return None
-    named = {kind.lower() for text in texts for kind in _LABEL.findall(text)}
-    style: Style = "label"
+    labels = [label for text in texts for label in _LABEL.findall(text)]
+    seen = {kind.lower() for kind, _ in labels}
+    seen |= {*decision.facts.pii, *decision.facts.secrets}
+    kinds = pii.DEFAULT | (seen & combined.KINDS)
+    if kinds & combined.SECRETS:
+        kinds |= combined.SECRETS
+    return kinds, _style_of(texts, {written for _, written in labels}, keys)
+
+
+def _style_of(texts: list[str], written: set[str], keys: RedactionKeys) -> Style:
     if not any(texts):
-        style = "remove"
-    elif all(text and not text.strip("*") for text in texts):
-        style = "mask"
-    return pii.DEFAULT | (named & combined.KINDS), style
+        return "remove"
+    if all(text and not text.strip("*") for text in texts):
+        return "mask"
+    if len(written) == 1 and all(map(_LABEL.fullmatch, texts)):
+        (mark,) = written
+        if mark == "HASH" and keys.hash_key is not None:
+            return "hash"
+        if mark == "PSEUDONYM" and keys.pseudonyms is not None:
+            return "pseudonym"
+    return "label"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from enforcer.client.guard import asked_by, guard
+from enforcer.detect.redaction import NO_KEYS, RedactionKeys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable
@@ -44,10 +45,19 @@ class Outcome:
         """Whether ``request`` may go to the model."""
         return self.acted in {"allow", "modify", "timeout_allow"}
 
-    def guard(self, stream: AsyncIterable[str]) -> AsyncIterable[str]:
-        """The answer's stream, redacted where the decision redacted the question; else as it is."""
-        asked = asked_by(self.decision)
-        return stream if asked is None else guard(stream, *asked)
+    def guard(
+        self, stream: AsyncIterable[str], keys: RedactionKeys = NO_KEYS
+    ) -> AsyncIterable[str]:
+        """
+        The answer's stream, redacted where the decision redacted the question; else as it is.
+
+        Args:
+            stream: The answer's text in the pieces it comes in.
+            keys: Of this conversation (``RedactionKeys.derived``): hashes and pseudonyms of the answer are then
+                those of the question. Without them they are labels.
+        """
+        asked = asked_by(self.decision, keys)
+        return stream if asked is None else guard(stream, *asked, keys=keys)
 
 
 @dataclass(slots=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from enforcer import events
 from enforcer.client import Outcome, guard
-from enforcer.detect import DetectError
+from enforcer.detect import DetectError, RedactionKeys, redact
 
 
 class Stream:
@@ -51,7 +53,7 @@ async def test_a_style_without_its_key_ends_the_stream():
     assert caught.value.code == "no_key"
 
 
-def outcome(*texts: str) -> Outcome:
+def outcome(*texts: str, facts: events.Facts | None = None) -> Outcome:
     edits = [events.Edit("splice", "/llm/messages/0/content", text=text) for text in texts]
     decision = events.Decision(
         id="d",
@@ -68,6 +70,7 @@ def outcome(*texts: str) -> Outcome:
         engine="test",
         source=events.Source("requests", 0, 0, 0, 0, 0),
         time_us=1,
+        facts=facts or events.Facts(),
     )
     return Outcome(decision.verdict, decision.verdict, "", decision, {}, 1.0, False, "")
 
@@ -87,3 +90,35 @@ async def test_a_decision_that_redacts_the_question_guards_the_answer(splices, l
     """Kinds and style come from the decision's splices; without any the stream passes as it is."""
     stream = Stream(["mail a@b", ".com, or see ", "https://x.org/a now"])
     assert "".join([piece async for piece in outcome(*splices).guard(stream)]) == left
+
+
+@pytest.mark.parametrize(
+    ("facts", "left"),
+    [
+        (events.Facts(), "ask John Smith, key AKIA{}"),
+        (events.Facts(pii={"name": 1}), "ask **********, key AKIA{}"),
+        (events.Facts(secrets={"jwt": 1}), "ask John Smith, key ********"),
+    ],
+)
+async def test_what_was_counted_in_the_question_is_looked_for_in_the_answer(facts, left):
+    """Masks name no kind: those that the decision counted are redacted, and all secrets where one was."""
+    mark = "QWERTYUIOPASDFGH"
+    stream = Stream(["ask John Sm", f"ith, key AKIA{mark}"])
+    text = "".join([piece async for piece in outcome("****", facts=facts).guard(stream)])
+    assert re.sub(r"\*+", "*", text) == re.sub(r"\*+", "*", left.format(mark))
+
+
+@pytest.mark.parametrize("style", ["hash", "pseudonym"])
+async def test_hashes_and_pseudonyms_are_those_of_the_question(style):
+    """With the conversation's keys a value is written in the answer as it was in the question; without, as a label."""
+    keys = RedactionKeys.derived(b"k" * 32, "acme/c1")
+    (splice,) = redact("a@b.com", {"email"}, style, keys=keys)
+    held = outcome(splice.text)
+    assert (
+        "".join([p async for p in held.guard(Stream(["to a@b.com ok"]), keys)])
+        == f"to {splice.text} ok"
+    )
+    assert (
+        "".join([p async for p in held.guard(Stream(["to a@b.com ok"]))])
+        == "to [EMAIL_REDACTED] ok"
+    )
