@@ -42,7 +42,7 @@ _SHAPES = Words(
     rb"(?:\+?1 )?\d{3} \d{3} \d{4}" + _EXTENSION,
     whole=True,
 )
-_CALLING, _OTHER = 0, 1
+_CALLING, _OTHER, _MODELS = 0, 1, 2
 _BEFORE = Words(
     rb"phone|\btel\b|\btel[.:]|telefon|\bcall(?:s|ed|ing|back)?\b|\bfax|mobile|\bcell|\bdesk\b|\boffice\b|whatsapp|\bsms\b"
     rb"|\btext(?:ed)? me|dial|\bring me|reach (?:me|us|him|her|them)|contact|answering at|messages? (?:to|on)"
@@ -50,6 +50,7 @@ _BEFORE = Words(
     rb"|registered|hotline|helpline|landline|handy|portable|m\xc3\xb3vil|t\xc3\xa9l|celular|voicemail",
     rb"order|invoice|ticket|\bref\b|reference|account|\bacct|\bid\b|serial|version|\bsku\b|tracking|isbn|price|total|"
     rb"amount|\broom\b|\bseat\b|\bmodels?\b|\bpart\b|\bpage\b|\bitem\b|\bport\b|\bline\b|commit|build|\bcase\b|\bpo\b|\bzip\b|licen[cs]e",
+    rb"\b(?:models?|sizes?|versions?|generations?)\s+(?:\d+\s+)*$",
 )
 # A key whose value is a telephone: tel:, phone=, "mobile_number":.
 _KEY = Words(
@@ -101,7 +102,8 @@ def _phone(data: bytes, start: int, end: int) -> Candidate | None:
         return None
     words = _BEFORE.before(data, start)
     weak = shape <= _GROUPS_ALONE
-    if (_CALLING in words and not (weak and _counts(data, start))) or _AFTER.after(data, end):
+    counted = weak and (_MODELS in words or _counts(data, start))
+    if (_CALLING in words and not counted) or _AFTER.after(data, end):
         return Candidate(start, end, min(0.95, shape + 0.35), reason + ", context word")
     if _OTHER in words:
         return Candidate(start, end, max(0.1, shape - 0.3), reason + ", another number's word")

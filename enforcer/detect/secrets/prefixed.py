@@ -12,8 +12,8 @@ _B64 = r"[A-Za-z0-9_\-]"
 
 PREFIXED: tuple[tuple[str, str], ...] = (
     # Clouds.
-    ("aws_access_key", r"AKIA([A-Z2-7]{16})"),
-    ("aws_session_key", r"ASIA([A-Z2-7]{16})"),
+    ("aws_access_key", r"AKIA([A-Z0-9]{16})"),
+    ("aws_session_key", r"ASIA([A-Z0-9]{16})"),
     ("aws_bedrock_key", r"ABSK([A-Za-z0-9+/]{109,269}={0,2})"),
     ("aws_bedrock_short_key", r"bedrock-api-key-([A-Za-z0-9+/=]{60,600})"),
     ("aws_mws_token", r"amzn\.mws\.([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"),

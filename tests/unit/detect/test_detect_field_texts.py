@@ -113,6 +113,7 @@ HELD = [
     ("身份证号11010519491231002X", "cn_resident_id", "11010519491231002X"),
 ]  # fmt: skip
 EMPTY = [
+    "which phone models 12 13 14 15 16 are sold, and sizes 36 38 40 42 44",
     "Order 1234-5678-9012 shipped on 2024-05-01 at 10:30",
     "uuid 550e8400-e29b-41d4-a716-446655440000",
     "sha256 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
