@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 PATIENCE_S: Final = 0.005
 """So long the answer to a request may take before the next one goes over another connection."""
 _WATCH_S: Final = 1.0
+_METADATA_TRIES: Final = 3
+"""What is asked for may be an answer under way already, to a question that did not name the topic."""
 SEQUENCE_MASK: Final = 0x7FFF_FFFF
 _DUPLICATE: Final = kafka_errors.DuplicateSequenceNumber.errno
 
@@ -338,7 +340,8 @@ async def know_topics(client: Any, topics: Sequence[str], timeout_s: float) -> N
     for topic in topics:
         client.add_topic(topic).add_done_callback(retrieve)
     for topic in topics:
-        if client.cluster.partitions_for_topic(topic) is None:
-            await within(timeout_s, client.force_metadata_update(), "fetch metadata")
+        for _ in range(_METADATA_TRIES):
+            if client.cluster.partitions_for_topic(topic) is None:
+                await within(timeout_s, client.force_metadata_update(), "fetch metadata")
         if client.cluster.partitions_for_topic(topic) is None:
             raise NotFoundError(f"no topic {topic}", help="Run `enforcer topics apply`.")

@@ -16,7 +16,7 @@ from enforcer.broker import BrokerConfig
 from enforcer.broker.courier import PATIENCE_S, Courier
 from enforcer.broker.produce import Produce
 from enforcer.broker.producer import KafkaProducer
-from enforcer.errors import AgentFencedError, UnavailableError
+from enforcer.errors import AgentFencedError, NotFoundError, UnavailableError
 
 RECORD = (b"k", b"v", (), None)
 
@@ -244,3 +244,25 @@ def test_a_request_is_what_the_library_would_write() -> None:
     ours = Produce([(place, b"abc"), (other, b"defg")], 10_000).encode()
     topics = [("enforcer.decisions", [(3, b"abc"), (1, b"defg")])]
     assert ours == ProduceRequest_v7(None, -1, 10_000, topics).encode()
+
+
+async def test_a_topic_that_an_answer_under_way_does_not_know_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A client of many users may be refreshing already, for topics that were known before."""
+    kafka, courier, _ = desk(monkeypatch)
+    added: list[str] = []
+
+    def add_topic(topic: str) -> asyncio.Future[bool]:
+        added.append(topic)
+        return kafka.force_metadata_update()
+
+    kafka.add_topic = add_topic  # type: ignore[attr-defined]
+    known = lambda _topic: {0} if kafka.refreshed >= 3 else None  # noqa: E731 — a stand-in
+    monkeypatch.setattr(kafka, "partitions_for_topic", known)
+    await courier.know_topics(["t"])
+    assert added == ["t"]
+    monkeypatch.setattr(kafka, "partitions_for_topic", lambda _topic: None)
+    with pytest.raises(NotFoundError):
+        await courier.know_topics(["u"])
+    await courier.close()
