@@ -143,15 +143,19 @@ class Spans:
         )
         return context if context.is_valid else None
 
-    def stop(self) -> None:
-        """Send what is left, for so long at most."""
+    def flush(self) -> None:
+        """Send what is there, for so long at most. Blocks."""
         self._provider.force_flush(FLUSH_TIMEOUT_MS)
+
+    def stop(self) -> None:
+        """Send what is left, and no more. Blocks."""
+        self.flush()
         self._provider.shutdown()
 
 
-def started(instance_id: str, *, group: str) -> Spans:
+def started(instance_id: str, *, group: str, endpoint: str | None = None) -> Spans:
     """
-    Spans to the collector that the environment names.
+    Spans to the collector that the environment names, or to *endpoint*.
 
     Raises: ConfigError, without the extra.
     """
@@ -173,7 +177,7 @@ def started(instance_id: str, *, group: str) -> Spans:
     if str(found.attributes.get("service.name", "")).startswith("unknown_service"):
         found = found.merge(Resource({"service.name": SERVICE_NAME}))
     provider = TracerProvider(resource=found, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
     return Spans(provider, group=group)
 
 

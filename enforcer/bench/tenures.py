@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from enforcer.broker.ports import LedgerProducer, Outgoing, Record
     from enforcer.policy import TenantProgram
     from enforcer.stream.services import Services
+    from enforcer.tracing import Spans
 
 PROFILED_EVENTS: Final = 400
 COMMIT_EVENTS: Final = 500
@@ -109,8 +110,8 @@ class _Services:
     """As much of a worker as tenures ask for."""
 
     table_meta = _META
+    spans: Spans | None = None
     text_readers = None
-    spans = None
 
     def __init__(self, program_of: Callable[[str], TenantProgram], directory: Path) -> None:
         self.config = WorkerConfig(instance_id="bench", state_dir=directory)
@@ -143,6 +144,10 @@ class Driver:
         self._services = services
         self._source = workload.Workload(3, tag="d")
         self._offsets = [0] * len(tenures)
+
+    def show(self, spans: Spans | None) -> None:
+        """Make spans from now on, or none."""
+        self._services.spans = spans
 
     @classmethod
     async def opened(

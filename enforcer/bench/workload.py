@@ -20,6 +20,8 @@ TENANTS_PER_PARTITION: Final = 4
 USERS: Final = 5_000
 PROMPT_CHARACTERS: Final = 600
 GATEWAY: Final = b"bench"
+SAMPLED_ONE_IN: Final = 100
+"""Of the traces; who makes no spans does not look."""
 
 _TENANT = """
 apiVersion: enforcer/v1
@@ -108,7 +110,8 @@ class Workload:
         """The next *count* requests as records, with the headers a gateway gives them."""
         for _ in range(count):
             request, partition = self.request()
-            trace = f"00-{self._rng.getrandbits(128):032x}-{self._rng.getrandbits(64):016x}-00"
+            flags = "00" if self._serial % SAMPLED_ONE_IN else "01"
+            trace = f"00-{self._rng.getrandbits(128):032x}-{self._rng.getrandbits(64):016x}-{flags}"
             headers = (("gateway", GATEWAY), ("traceparent", trace.encode()))
             value = events.encode_request(request)
             yield partition, (request.tenant.encode(), value, headers, None)

@@ -141,6 +141,22 @@ def evaluation(
     _show(bench.measure(rounds, requests), output)
 
 
+@app.command()
+def tracing(
+    rounds: RoundsOption = 7,
+    requests: Annotated[int, typer.Option(min=400, help="Decided in each round.")] = 6_000,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """
+    What OpenTelemetry spans cost a worker: CPU an event with 1 % of the traces sampled, beside none; no broker.
+
+    Needs the extra `otel`.
+    """
+    from enforcer.bench import tracing as bench  # noqa: PLC0415 — brings the data plane
+
+    _show(bench.measure(rounds, requests), output)
+
+
 @app.command("policies")
 def change(
     rounds: Annotated[

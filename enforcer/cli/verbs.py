@@ -102,6 +102,7 @@ VERBS: tuple[Verb, ...] = (
             "enforcer policy test policies/ --threshold 100",
             "enforcer policy apply policies/ --wait",
             "enforcer policy stop --model gpt-4o --wait",
+            "enforcer policy keygen author.key",
         ),
     ),
     Verb(
