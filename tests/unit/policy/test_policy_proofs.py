@@ -250,3 +250,58 @@ def test_the_elements_of_messages_have_types(when, code, word):
     findings = load(when).findings
     assert [each.code for each in findings] == ([code] if code else []), [str(f) for f in findings]
     assert all(word in each.help for each in findings), [f.help for f in findings]
+
+
+def whole_policy(variable, exception, condition, reason):
+    """A policy with a variable, an exception, a reason with an expression, and keys of optional fields."""
+    block = "|-\n          "
+    return (
+        "apiVersion: enforcer/v1\nkind: Policy\nmetadata: {id: p, tenant: acme}\nspec:\n"
+        f"  variables:\n    v: {block}{variable}\n"
+        f"  rules:\n    - id: r\n      when: {block}({condition}) && v\n      then: deny\n"
+        f"      reason: {block}told {{{{ {reason} }}}}\n"
+        f"  exceptions:\n    - {{id: e, rules: [r], expires: 2099-01-01, approved_by: a, reason: b}}\n"
+        f"    - id: f\n      when: {block}{exception}\n      rules: [r]\n      expires: 2099-01-01\n"
+        "      approved_by: a\n      reason: b\n"
+        "  budgets: [{id: b, key: [team.id, user.id], per: day, limit_usd: 5, on_missing_key: skip}]\n"
+    )
+
+
+REASONS = [
+    "llm.model",
+    "size(llm.messages)",
+    "llm.n > 0 ? 1000 / llm.n : 0",
+    'team.?tier.orValue("-")',
+    "v",
+]
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
+)
+@given(
+    CONDITIONS, CONDITIONS, CONDITIONS, st.sampled_from(REASONS), st.lists(REQUESTS, min_size=4, max_size=4)
+)  # fmt: skip
+def test_a_whole_policy_that_passes_the_check_never_errs(
+    variable, exception, condition, reason, requests
+):
+    """The promise for variables, exceptions and reasons too: nothing errs, and no reason has an unknown part."""
+    text = whole_policy(variable, exception, condition, reason)
+    text = policy.mended([("p.yaml", text)])["p.yaml"]
+    loaded = policy.load([("p.yaml", text)], prove=True)
+    assume(all(each.code.startswith("ENF09") for each in loaded.findings))
+    # Without the exception that always holds, so that the rule is told.
+    text = "\n".join(line for line in text.split("\n") if "{id: e, " not in line)
+    scope = policy.compile_scope(policy.load([("p.yaml", text)]).documents, "acme")
+    program = policy.compile_tenant(None, scope, "acme")
+    for request in requests:
+        try:
+            record = events.request_from_json(json.dumps(request).encode())
+        except RequestError:
+            continue
+        found = program.evaluate(record, Facts(cost=0.5, text="hello", tokens=5), now_us=NOW_US)
+        assert not found.errors, (request, found.errors)
+        assert all("(unknown)" not in each.reason for each in found.matches), request
