@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from enforcer.detect import chat
-from enforcer.detect.vocabulary import Vocabulary, encoder, named, vocabulary_of
+from enforcer.detect.vocabulary import (
+    OLDER,
+    OLDER_NAMES,
+    Vocabulary,
+    encoder,
+    named,
+    vocabulary_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,8 +77,12 @@ def count_in(text: str, encoding: str) -> TokenCount:
     """
     The tokens of one text in a vocabulary that is named: tiktoken's or splintr-rs's name of it.
 
+    An estimate for the older ones that are not shipped (``OLDER_NAMES``).
+
     Raises: UnknownVocabularyError, if none is called so.
     """
+    if encoding in OLDER_NAMES:
+        return _as_count(ordinary_tokens(text, OLDER.name) if text else 0, OLDER)
     return TokenCount(ordinary_tokens(text, named(encoding)) if text else 0)
 
 

@@ -45,6 +45,11 @@ class Vocabulary:
 
 UNKNOWN = Vocabulary("o200k_base", 1150, 0.4, "openai")
 
+# OpenAI's vocabularies of 50,000 words are not shipped. They are near the next one on English prose, and count more on code, whose
+# blanks they take one by one, and on other languages; the bound is stated, not measured.
+OLDER = Vocabulary("cl100k_base", 1100, 0.4, "none")
+OLDER_NAMES = frozenset({"p50k_base", "p50k_edit", "r50k_base", "gpt2"})
+
 # Read from top to bottom; the first pattern found in the bare model name wins. Names are lower
 # case, without the route to the model ("accounts/fireworks/models/", "us.meta.") before them.
 _FAMILIES: tuple[tuple[str, Vocabulary], ...] = (
@@ -52,6 +57,8 @@ _FAMILIES: tuple[tuple[str, Vocabulary], ...] = (
     (r"^gpt-oss", Vocabulary("o200k_base", chat="harmony")),
     (r"^(?:chatgpt-4o|gpt-4o|gpt-4\.1|gpt-4\.5|gpt-5|o[134](?:-|$))", Vocabulary("o200k_base")),
     (r"^(?:gpt-4|gpt-3\.5|gpt-35|text-embedding-(?:ada-002|3-))", Vocabulary("cl100k_base")),
+    (r"^(?:davinci|babbage)-002", Vocabulary("cl100k_base", chat="none")),
+    (r"^(?:text-|code-)?(?:davinci|curie|babbage|ada|cushman)(?:-|$)|^gpt-?2(?:-|$)", OLDER),
     (r"^(?:gpt-|chatgpt|codex|computer-use)", Vocabulary("o200k_base", 1000, 0.1)),
     # Meta. Llama 4 has a vocabulary of its own that is not shipped.
     (r"code-?llama", Vocabulary("codellama", chat="llama2")),

@@ -348,3 +348,26 @@ def test_a_body_with_everything_is_counted():
     bare = tokens.count_request(openai_body.chat_request("gpt-4o", {"messages": body["messages"]}))
     assert full.tokens > bare.tokens > 765
     assert full.method == "estimated"
+
+
+@pytest.mark.parametrize("encoding", ["p50k_base", "p50k_edit", "r50k_base", "gpt2"])
+def test_an_older_vocabulary_is_estimated_and_says_so(encoding):
+    """
+    Vocabularies that are not shipped are no error and no exact count: an estimate with its bound.
+    """
+    counted = tokens.count_in("The quick brown fox jumps over the lazy dog.", encoding)
+    assert (counted.method, counted.error_bound) == ("estimated", 0.4)
+    assert 6 <= counted.tokens <= 14
+    assert tokens.count_in("", encoding).tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "method"),
+    [("text-davinci-003", "estimated"), ("davinci", "estimated"), ("gpt2", "estimated"), ("davinci-002", "exact"),
+     ("text-embedding-ada-002", "exact"), ("code-davinci-002", "estimated")],
+)  # fmt: skip
+def test_older_models_are_known(model, method):
+    """
+    OpenAI's older models count in the older vocabularies, but for those that were moved to the next.
+    """
+    assert tokens.count_text("some words", model).method == method
