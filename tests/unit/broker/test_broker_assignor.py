@@ -249,3 +249,23 @@ def test_shares_travel(claim: Claim, standby: tuple[int, ...], is_last: bool) ->
     alone = Claim(claim.name, claim.round_number, claim.owned)
     first_version = alone.encode()[: -1 - 4]
     assert Claim.decode(first_version) == alone
+
+
+@given(partitions=st.integers(1, 12), claims=FULL_CLAIMS)
+def test_a_partition_that_has_a_warm_copy_keeps_one(
+    partitions: int, claims: dict[str, Claim]
+) -> None:
+    """While a standby that is to be is cold, one that is warm, or has just owned it, stays."""
+    staying = {m for m, claim in claims.items() if not claim.leaves} or set(claims)
+    shares = share_out(partitions, claims)
+    for number, owner in owners(shares).items():
+        fit = {m for m in staying if number in (*claims[m].warm, *claims[m].owned)} - {owner}
+        copies = {m for m, share in shares.items() if number in share.standby}
+        assert not fit or copies & fit
+
+
+def test_who_is_warm_stays_the_standby_though_another_has_nothing_to_do() -> None:
+    """Tables that are there are not read anew elsewhere."""
+    claims = {"a": Claim("a", 1, (0,)), "b": Claim("b", 1), "c": Claim("c", 1, (), (0,))}
+    shares = share_out(1, claims)
+    assert [m for m, share in shares.items() if share.standby] == ["c"]
