@@ -381,6 +381,10 @@ class TenantProgram:
         """The policies in force that *request* can concern, in canonical order."""
         return self._index.candidates(request)
 
+    def shadow_candidates(self, request: Request) -> tuple[PolicyCode, ...]:
+        """The same of the policies that are tried out."""
+        return () if self._shadow_index is None else self._shadow_index.candidates(request)
+
     @property
     def principals(self) -> tuple[str, ...]:
         """Who may send as this tenant; empty: not restricted here."""

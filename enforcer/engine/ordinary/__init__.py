@@ -14,7 +14,7 @@ makes records of all of it and then encodes them. Here the same bytes are writte
 
 2. **It answers, or it stands aside.** At the first thing that is not ordinary it returns None and has changed nothing;
    then the general path decides, from the beginning, with the same facts. Not ordinary is: a deny, an edit, an error,
-   an exception; a limit reached, or changed since its row was written; a call that is known, usage that waits for it,
+   an exception, anything that a shadow policy finds; a limit reached, or changed since its row was written; a call that is known, usage that waits for it,
    anything due; an attempt above the first; JSON; amounts of nothing; names that keys would escape.
 
 3. **What repeats is made once** (``rows.py``): by value of a limit's key the row's key and its encodings, by window
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
     from enforcer import detect
     from enforcer.engine.outcome import Arrival
-    from enforcer.policy import Match, TenantProgram
+    from enforcer.policy import BudgetLimit, Match, RateLimit, TenantProgram
     from enforcer.state import ExpiryQueue, Rows
 
 ACCOUNTS_MAX: Final = 1_024
@@ -122,30 +122,32 @@ def compile_ordinary(program: TenantProgram, key: bytes) -> Ordinary | None:
         or not program.known
         or program.is_watched
         or settings.defaults
-        or program.shadow_policies
-        or program.shadow_budgets
-        or program.shadow_rate_limits
         or any(leasing.spanning(program))
-        or len(program.budgets) + len(program.rate_limits) > LIMITS_MAX
+        or len(_budgets(program)) + len(_rates(program)) > LIMITS_MAX
     )
     if is_odd:
         return None
     text = lines.Text()
-    budgets = [f"b{at}" for at in range(len(program.budgets))]
-    rates = [f"r{at}" for at in range(len(program.rate_limits))]
+    budgets = {f"b{at}": limit for at, limit in enumerate(_budgets(program))}
+    rates = {f"r{at}": limit for at, limit in enumerate(_rates(program))}
     written: list[tuple[str, bool]] = []
     asking: list[str] = []
-    for budget, name in zip(program.budgets, budgets, strict=True):
-        found, is_optional = lines.budget(text, budget, name)
-        asking += found
-        written.append((name, is_optional))
-    for rate, name in zip(program.rate_limits, rates, strict=True):
-        found, is_optional = lines.rate(text, rate, name)
-        asking += found
-        written.append((name, is_optional))
+    # Those that are tried out are booked behind those in force, as the general path books them.
+    for is_tried in (False, True):
+        for name, budget in budgets.items():
+            if budget.shadow == is_tried:
+                found, is_optional = lines.budget(text, budget, name)
+                asking += found
+                written.append((name, is_optional))
+        for name, rate in rates.items():
+            if rate.shadow == is_tried:
+                found, is_optional = lines.rate(text, rate, name)
+                asking += found
+                written.append((name, is_optional))
     text.add(lines.admission(program))
     text.add(lines.account(program, [*budgets, *rates]))
-    text.add([*lines.RULES, *lines.COST, *lines.BOOKING, *asking, *lines.TELLING])
+    shadow = lines.SHADOW if program.shadow_policies else []
+    text.add([*lines.RULES, *shadow, *lines.COST, *lines.BOOKING, *asking, *lines.TELLING])
     text.add(lines.puts(written))
     own = _own(program, key) | text.values
     decide: Ordinary = _maker(text.function(sorted(own)))(**own)
@@ -186,7 +188,7 @@ def _own(program: TenantProgram, key: bytes) -> dict[str, Any]:
 
     return {
         "settings": settings, "stopped": program.stopped,
-        "aliases": settings.models, "candidates": program.candidates, "no_limits": _NoLimits(),
+        "aliases": settings.models, "candidates": program.candidates, "shadow_candidates": program.shadow_candidates, "no_limits": _NoLimits(),
         "accounts": accounts, "new_account": new_account, "the_account": new_account(None),
         "new_telling": new_telling, "ttl_us": settings.reservation_ttl_us,
         "dedup_us": settings.dedup_window_us,
@@ -195,13 +197,23 @@ def _own(program: TenantProgram, key: bytes) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _budgets(program: TenantProgram) -> tuple[BudgetLimit, ...]:
+    """In force, and behind them those that are tried out."""
+    return (*program.budgets, *program.shadow_budgets)
+
+
+def _rates(program: TenantProgram) -> tuple[RateLimit, ...]:
+    """The same of rate limits."""
+    return (*program.rate_limits, *program.shadow_rate_limits)
+
+
 def _account(program: TenantProgram, team_id: str | None, key: bytes) -> tuple[Any, ...]:
     """What the function unpacks: name, record key, encoded name, keys of calls, decisions, and each limit's rows."""
     settings = program.settings
     name = events.account_of(program.tenant, team_id, settings.account_by)
     tellings = _unmatched(program, name)
-    budgets = [BudgetRows(limit, name, settings.time_zone, key) for limit in program.budgets]
-    rates = [RateRows(limit, name, key) for limit in program.rate_limits]
+    budgets = [BudgetRows(limit, name, settings.time_zone, key) for limit in _budgets(program)]
+    rates = [RateRows(limit, name, key) for limit in _rates(program)]
     encoded = encode_string(name)
     return (name, name.encode(), encoded, call_prefix(name), tellings, *budgets, *rates)
 

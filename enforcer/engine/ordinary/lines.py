@@ -133,6 +133,15 @@ RULES = [
     "        return None",
 ]
 
+SHADOW = [
+    "hits = []",
+    "for policy in shadow_candidates(request):",
+    "    policy.run(request, facts, now_us, no_limits, False, hits, errors)",
+    "    if hits or errors:",
+    "        return None",
+]
+"""Behind ``RULES``, whose hits it begins anew: what a shadow rule finds is told, by the general path."""
+
 COST = [
     "input_tokens = facts.input_tokens",
     "tokens = input_tokens + facts.max_output_tokens",
@@ -229,7 +238,9 @@ def rate(text: Text, limit: RateLimit, name: str) -> tuple[list[str], bool]:
         f"{name}_new = RateRow(full // limit, full % limit, limit)",
         f"units = {number('tokens') if limit.unit == 'tokens' else repr(encode_long(1))}",
         f"quota = ({number('limit')}) + {encode_long(period_us)!r}",
-        "taken += cell.effect + units + time + " + held + " + quota",
+        f"{'tried' if limit.shadow else 'taken'} += cell.effect + units + time + "
+        + held
+        + " + quota",
         "effects_count += 1",
     ]
     if limit.unit == "tokens":
@@ -265,11 +276,15 @@ def budget(text: Text, limit: BudgetLimit, name: str) -> tuple[list[str], bool]:
         "        return None",
         f"    {name}_new = BudgetRow(spent, reserved, row.window_end_us)",
         f"until = {name}.until",
-        f"reserves += cell.effect + cost_bytes + {zero!r} + until + {zero * 2!r}",
-        f"views += cell.view + ({number('limit')}) + ({number('spent')}) + ({number('reserved')})",
+        f"{'tried' if limit.shadow else 'reserves'} += cell.effect + cost_bytes + {zero!r} + until + {zero * 2!r}",
         f"allocations += cell.allocation + cost_bytes + until + {zero * 2!r}",
         "budget_rows.append(" + f"{name}_row)",
     ]
+    if not limit.shadow:
+        work += [
+            f"views += cell.view + ({number('limit')}) + ({number('spent')}) + ({number('reserved')})",
+            "count += 1",
+        ]
     return _under(lines, work, name, is_optional), is_optional
 
 
@@ -288,15 +303,15 @@ BOOKING = [
     "expires = encode_long(expires_us)",
     "ends = encode_long(expires_us + dedup_us)",
     f"cost_bytes = {number('cost')}",
-    "reserves = views = allocations = taken = held = b''",
+    "reserves = views = allocations = taken = tried = held = b''",
     "budget_rows = []",
     "effects_count = 1",
-    "held_count = 0",
+    "held_count = count = 0",
 ]
 
 TELLING = [
-    "count = len(budget_rows)",
-    "effects_count += count",
+    "allocated = len(budget_rows)",
+    "effects_count += allocated",
     f"tokens_bytes = {number('tokens')}",
     f"input_cost_bytes = {number('input_cost')}",
     "call_bytes = call_key.encode()",
@@ -345,6 +360,7 @@ TELLING = [
     "    LONGS[effects_count],",
     "    reserves,",
     "    taken,",
+    "    tried,",
     f"    {EFFECT_HEADS['open']!r},",
     "    LONGS[call_length] if call_length < SHORT else encode_long(call_length),",
     "    call_bytes, cost_bytes, expires, ends, input_cost_bytes, tokens_bytes,",
@@ -357,14 +373,14 @@ TELLING = [
     "    call_head, ends, call_status, content,",
     "    LONGS[length] if length < SHORT else encode_long(length),",
     "    value, time, expires, called, cost_bytes, input_cost_bytes, tokens_bytes, call_charged,",
-    "    (LONGS[count] + allocations + b'\\x00') if count else b'\\x00',",
+    "    (LONGS[allocated] + allocations + b'\\x00') if allocated else b'\\x00',",
     "    (LONGS[held_count] + held + b'\\x00') if held_count else b'\\x00',",
     "))",
 ]
 
 PUTTING = [
     "rows.put_encoded(call_key, row)",
-    "if count:",
+    "if allocated:",
     "    queue.add(expires_us, call_key, budget_rows)",
     "entry = Entry('decision', account_name, value, (), (), account_text + time + place)",
     "return Outcome(value, None, [entry], None, None, 0, telling.verdict)",

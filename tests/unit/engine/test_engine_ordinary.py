@@ -56,7 +56,9 @@ LIMITS = [
     "rate_limits: [{id: tokens, key: team.id, per: hour, limit_tokens: 5000, on_missing_key: shared}]",
     "rate_limits: [{id: odd, key: user.id, per: second, limit_requests: {by: team.tier, free: 1, default: 7}, on_missing_key: deny, on_exceeded: warn}]",
     "match: {operator: eq, field: team.tier, value: free}\nbudgets: [{id: free, key: user.id, per: week, limit_usd: 1, on_missing_key: shared}]",
-    "mode: shadow\nbudgets: [{id: tried, per: day, limit_usd: 1}]",
+    "mode: shadow\nbudgets: [{id: tried, per: day, limit_usd: 0.02}]",
+    "mode: shadow\nrules: [{id: hot, condition: {operator: gt, field: llm.temperature, value: 1}, then: deny}]",
+    "mode: shadow\nrate_limits: [{id: tries, key: user.id, per: hour, limit_tokens: 2000, on_missing_key: shared}]",
 ]  # fmt: skip
 
 
@@ -193,9 +195,7 @@ def avro(**fields):
     return events.encode_request(events.request_from_json(json.dumps(request).encode()))
 
 
-@pytest.mark.parametrize(
-    "limit", [each for each in LIMITS if "shadow" not in each], ids=lambda each: each[:40]
-)
+@pytest.mark.parametrize("limit", LIMITS, ids=lambda each: each[:40])
 def test_within_every_limit_a_decision_is_ordinary(limit):
     """Each kind of limit is asked and booked by the function itself, not left to the general path."""
     side = Side([tenant(), spec(limit)], is_ordinary=True)
@@ -205,7 +205,7 @@ def test_within_every_limit_a_decision_is_ordinary(limit):
 
 
 TIGHT = [
-    *(each for each in LIMITS if "limit_usd: 100" not in each and "shadow" not in each),
+    *(each for each in LIMITS if "limit_usd: 100" not in each),
     "budgets: [{id: day, per: day, limit_usd: 0.027}]",
     "rate_limits: [{id: few, per: hour, limit_requests: 7, burst: 3}]",
 ]
@@ -230,6 +230,23 @@ def test_both_paths_refuse_the_same_request(limit):
     assert "allow" in verdicts
 
 
+@pytest.mark.parametrize("temperature", [0.5, 1.5])
+def test_both_paths_try_out_what_is_in_shadow(temperature):
+    """Limits in force and in shadow are booked in one order; what a shadow rule finds is told by the general path."""
+    tried = [each for each in LIMITS if "shadow" in each]
+    limits = ["budgets: [{id: d, per: day, limit_usd: 1}]", LIMITS[4], *tried]
+    texts = [tenant(), *(spec(each, name=f"limit-{at}") for at, each in enumerate(limits))]
+    one, other = Side(texts, is_ordinary=True), Side(texts, is_ordinary=False)
+    for number in range(4):
+        value = avro(id=f"r{number}", llm={"max_tokens": 500, "temperature": temperature})
+        told = one.take(NOW_US, value, is_stale=False)
+        assert told == other.take(NOW_US, value, is_stale=False)
+        assert one.rows() == other.rows()
+        assert told[1] == "allow"
+
+    assert bool(one.ordinary) == (temperature == 0.5)
+
+
 @pytest.mark.parametrize("step", [1, 6, "x"])
 def test_both_paths_list_what_errs(step):
     """A rule that errs without denying stands in the decision, whichever path decides."""
@@ -245,7 +262,6 @@ def test_both_paths_list_what_errs(step):
 def test_programs_that_have_nothing_ordinary_get_no_function(body):
     """Where every request would stand aside none is asked."""
     assert compile_ordinary(program(tenant(body)), KEY) is None
-    assert compile_ordinary(program(tenant(), spec(LIMITS[-1])), KEY) is None
     assert compile_ordinary(program(), KEY) is None
 
 
