@@ -168,7 +168,7 @@ class Courier:
             await asyncio.sleep(self._config.retry_backoff_ms / 1000)
 
     async def know_topics(self, topics: Sequence[str]) -> None:
-        """Fetch the leaders of *topics*. Raises NotFoundError naming the first that does not exist."""
+        """Fetch the leaders of *topics*. Raises NotFoundError or AuthError, naming the first that is not there or not ours."""
         await know_topics(self.client, topics, self._config.start_timeout_s)
 
     # -- the way out ------------------------------------------------------------------------------------------
@@ -336,12 +336,14 @@ def _group(number: int) -> str:
 
 
 async def know_topics(client: Any, topics: Sequence[str], timeout_s: float) -> None:
-    """Fetch the leaders of *topics*. Raises NotFoundError naming the first that does not exist."""
+    """Fetch the leaders of *topics*. Raises NotFoundError or AuthError, naming the first that is not there or not ours."""
     for topic in topics:
         client.add_topic(topic).add_done_callback(retrieve)
     for topic in topics:
         for _ in range(_METADATA_TRIES):
             if client.cluster.partitions_for_topic(topic) is None:
                 await within(timeout_s, client.force_metadata_update(), "fetch metadata")
+        if topic in client.cluster.unauthorized_topics:
+            raise translated(kafka_errors.TopicAuthorizationFailedError(topic), "fetch metadata")
         if client.cluster.partitions_for_topic(topic) is None:
             raise NotFoundError(f"no topic {topic}", help="Run `enforcer topics apply`.")
