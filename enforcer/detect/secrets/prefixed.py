@@ -146,7 +146,7 @@ PREFIXED: tuple[tuple[str, str], ...] = (
     ("anthropic_admin_key", rf"sk-ant-admin01-({_B64}{{80,100}})"),
     ("anthropic_oauth_token", rf"sk-ant-o[ra]t01-({_B64}{{80,110}})"),
     ("openrouter_key", r"sk-or-v1-([a-f0-9]{64})"),
-    ("huggingface_token", r"hf_([A-Za-z]{34,40})"),
+    ("huggingface_token", r"hf_([A-Za-z0-9]{34,40})"),
     ("huggingface_org_token", r"api_org_([A-Za-z]{34})"),
     ("groq_key", r"gsk_([A-Za-z0-9]{52})"),
     ("xai_key", r"xai-([A-Za-z0-9]{80})"),
