@@ -18,7 +18,6 @@ from enforcer.errors import EnforcerError
 from enforcer.state import leases
 from enforcer.stream import commit, restore, takeover
 from enforcer.stream.inputs import Inputs
-from enforcer.stream.lending import Lending
 from enforcer.stream.poison import Care
 from enforcer.stream.policies import PolicyFollower
 from enforcer.stream.standby import Standbys
@@ -315,11 +314,6 @@ def _recalled_is_free(put: Callable[..., None]) -> None:
         return sum(h.granted_usd_nano - h.repaid_usd_nano for h in held)
 
     put(leases, "lent_usd_nano", lent)
-
-
-def _repaid_unredone(put: Callable[..., None]) -> None:
-    """A takeover does not follow what its predecessor repaid and never committed."""
-    put(Lending, "follow", lambda *_: None)
 
 
 @dataclass(frozen=True, slots=True)
