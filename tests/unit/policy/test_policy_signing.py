@@ -69,14 +69,20 @@ def test_what_is_not_signed_says_why():
     assert VERIFIER.refusal(*PLACE, [*good, *stranger]) == "bad_signature"
 
 
-@pytest.mark.parametrize("pem", [b"", b"words", PRIVATE, PUBLIC + b"words", PUBLIC[:60]])
+@pytest.mark.parametrize(
+    "pem",
+    [b"", b"words", PRIVATE, PUBLIC + b"words", PUBLIC[:60]],
+    ids=["nothing", "words", "private", "and more", "half"],
+)
 def test_a_policy_key_is_a_public_key(pem):
     """A private key given to workers is refused, not taken for its public half; so is half a file."""
     with pytest.raises(ConfigError):
         Verifier([pem], prefix="e")
 
 
-@pytest.mark.parametrize("pem", [b"", b"words", PUBLIC, PRIVATE[:60]])
+@pytest.mark.parametrize(
+    "pem", [b"", b"words", PUBLIC, PRIVATE[:60]], ids=["nothing", "words", "public", "half"]
+)
 def test_a_signing_key_is_a_private_key(pem):
     """And the error does not repeat what was in the file."""
     with pytest.raises(ConfigError) as refused:
