@@ -62,6 +62,7 @@ class Kafka:
 
     def __init__(self) -> None:
         self.cluster = self
+        self.unauthorized_topics: set[str] = set()
         self._conns: dict[tuple[int, str], Connection] = {}
         self.refreshed = 0
 

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydantic import ValidationError
@@ -248,6 +249,9 @@ def decision(verdict, *codes):
     )  # fmt: skip
 
 
+RECORD = SimpleNamespace(timestamp=0)
+
+
 def outcome_of(told):
     """What the engine says with a decision; with None, that a verdict is told again."""
     return Outcome(b"v", told, verdict="" if told is None else told.verdict)
@@ -260,7 +264,7 @@ async def test_a_slice_counts_verdicts_and_denials_of_limits():
         decision("allow"), decision("deny", "budget_exceeded", "rate_limited"),
         decision("deny", "pii"), None,
     ):  # fmt: skip
-        part.add((None, b"v", (), None), 0, outcome_of(each))
+        part.add((None, b"v", (), None), RECORD, outcome_of(each))
     part.report(metrics, None)
     text = metrics.exposition().decode()
     assert len(part.told) == 4
@@ -276,8 +280,8 @@ async def test_a_slice_counts_verdicts_and_denials_of_limits():
 async def test_latencies_count_when_acknowledged(outcome, counted):
     """A verdict is as late as its acknowledgement; one that failed has no latency."""
     part, metrics = Slice(), Metrics()
-    part.add((None, b"v", (), None), 0, outcome_of(decision("allow")))
-    part.add((None, b"v", (), None), 0, outcome_of(None))
+    part.add((None, b"v", (), None), RECORD, outcome_of(decision("allow")))
+    part.add((None, b"v", (), None), RECORD, outcome_of(None))
     ack = asyncio.get_running_loop().create_future() if outcome == "cancelled" else settled(outcome)
     part.report(metrics, ack)
     if outcome == "cancelled":
