@@ -49,6 +49,14 @@ _WATCH_S: Final = 1.0
 _METADATA_TRIES: Final = 3
 """What is asked for may be an answer under way already, to a question that did not name the topic."""
 SEQUENCE_MASK: Final = 0x7FFF_FFFF
+_NOT_APPENDED: Final = (
+    kafka_errors.NotLeaderForPartitionError,
+    kafka_errors.LeaderNotAvailableError,
+    kafka_errors.UnknownTopicOrPartitionError,
+    kafka_errors.NotEnoughReplicasError,
+    kafka_errors.NodeNotReadyError,
+)
+"""Refusals for now that leave nothing in the log."""
 _DUPLICATE: Final = kafka_errors.DuplicateSequenceNumber.errno
 
 
@@ -66,7 +74,7 @@ class Ticket:
 class Batch:
     """Records of one partition that travel together, and who waits for them: tickets, with their first one's place."""
 
-    __slots__ = ("body", "builder", "bytes", "count", "stream", "tickets")
+    __slots__ = ("body", "builder", "bytes", "count", "is_uncertain", "stream", "tickets")
 
     def __init__(self, stream: Stream, builder: Any) -> None:
         self.stream = stream
@@ -75,6 +83,8 @@ class Batch:
         """As sent, from the first time on."""
         self.bytes = 0
         self.count = 0
+        self.is_uncertain = False
+        """Whether it may be in the log although a try of it has failed."""
         self.tickets: list[tuple[Ticket, int]] = []
 
 
@@ -219,11 +229,19 @@ class Courier:
         newest_s = max(request.sent_s for request in busy.values())
         wait_s = newest_s + PATIENCE_S - time.monotonic()
         if wait_s <= 0:
-            return next(at for at in range(len(busy) + 1) if at not in busy)
+            number = next(at for at in range(len(busy) + 1) if at not in busy)
+            is_opening = any(request.connection is None for request in busy.values())
+            # A node that cannot be reached is knocked at once, not once a stream: connecting is one after the other.
+            return None if is_opening and self._open(node, number) is None else number
         if self._flush_at is not None:
             self._flush_at.cancel()
         self._flush_at = self._loop.call_later(wait_s, self._flush)
         return None
+
+    def _open(self, node: int, number: int) -> Any:
+        """The connection of that number, if it is open."""
+        connection = self.client._conns.get((node, _group(number)))  # noqa: SLF001 — client.PRIVATE_NAMES
+        return connection if connection is not None and connection.connected() else None
 
     def _send(self, node: int, number: int, streams: list[Stream]) -> None:
         batches = [stream.sealed() for stream in streams]
@@ -231,8 +249,8 @@ class Courier:
             if not stream.queue:
                 self._waiting.pop(stream, None)
         place = (node, number)
-        connection = self.client._conns.get((node, _group(number)))  # noqa: SLF001 — client.PRIVATE_NAMES
-        if connection is None or not connection.connected():
+        connection = self._open(node, number)
+        if connection is None:
             self._requests[place] = _Request(batches, time.monotonic(), None)
             task = self._loop.create_task(self._connect(place, batches))
             self._connecting.add(task)
@@ -244,13 +262,13 @@ class Courier:
         node, number = place
         try:
             connection = await self.client._get_conn(node, group=_group(number))  # noqa: SLF001 — as above
-        except (kafka_errors.KafkaError, OSError, TimeoutError) as error:
-            self._failed(place, batches, error)
-            return
+        except Exception:  # noqa: BLE001 — whatever it is, these batches were not sent
+            connection = None
         if connection is None:
             self._failed(place, batches, kafka_errors.NodeNotReadyError())
             return
         self._write(place, batches, connection)
+        self._carry_next()
 
     def _write(self, place: tuple[int, int], batches: list[Batch], connection: Any) -> None:
         self._requests[place] = _Request(batches, time.monotonic(), connection)
@@ -283,8 +301,7 @@ class Courier:
                 self._refused(batch, kafka_errors.for_code(code)())
             if stream.queue and not stream.is_resting:
                 self.carry(stream)
-        if self._waiting:
-            self.carry(next(iter(self._waiting)))
+        self._carry_next()
 
     def _failed(self, place: tuple[int, int], batches: list[Batch], error: BaseException) -> None:
         """The request was lost, with its connection or before."""
@@ -295,6 +312,12 @@ class Courier:
         for batch in batches:
             batch.stream.in_flight = None
             self._refused(batch, error)
+        self._carry_next()
+
+    def _carry_next(self) -> None:
+        """A connection is there, or free, or lost: what waits may have a way now."""
+        if self._waiting:
+            self.carry(next(iter(self._waiting)))
 
     def _refused(self, batch: Batch, error: BaseException) -> None:
         stream = batch.stream
@@ -305,6 +328,7 @@ class Courier:
         if stream.producer.failure is not None:
             stream.producer.refused(batch, error)
             return
+        batch.is_uncertain = batch.is_uncertain or not isinstance(error, _NOT_APPENDED)
         stream.queue.appendleft(batch)
         if getattr(error, "invalid_metadata", False):
             self.client.force_metadata_update().add_done_callback(retrieve)

@@ -151,7 +151,11 @@ class KafkaProducer:
         doing = f"send to {stream.tp.topic}-{stream.tp.partition}"
         failure = translated(error, doing)
         self._queued_bytes -= batch.bytes
-        if isinstance(error, DEFINITE_REFUSALS) and not self._is_lane:
+        is_definite = isinstance(error, DEFINITE_REFUSALS) and not self._is_lane
+        if is_definite and batch.is_uncertain:
+            # An earlier try may be in the log: under its numbers the next batch would pass for a repeat of it.
+            failure = UnavailableError(f"{failure}, and an earlier try may have been taken")
+        if is_definite and not batch.is_uncertain:
             # One batch is in flight at a time, and later ones have no numbers yet: taking the numbers back
             # leaves no hole, and one refused record does not end the producer.
             stream.sequence = (stream.sequence - batch.count) & SEQUENCE_MASK
@@ -180,7 +184,10 @@ class KafkaProducer:
     async def flush(self) -> None:
         """See ``ports.Producer``."""
         while self._pending:
-            await asyncio.gather(*self._pending)
+            told = list(self._pending)
+            await asyncio.gather(*told)
+            # As in ``Lane.settled``: what is done already does not yield, and would never be taken off.
+            self._pending.difference_update(told)
         if self.failure is not None:
             raise self.failure
 

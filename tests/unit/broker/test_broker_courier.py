@@ -267,3 +267,73 @@ async def test_a_topic_that_an_answer_under_way_does_not_know_is_asked_for_again
     with pytest.raises(NotFoundError):
         await courier.know_topics(["u"])
     await courier.close()
+
+
+async def test_a_batch_refused_after_a_try_that_was_lost_gives_no_numbers_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The lost try may be in the log: the next batch under its numbers would be acknowledged as its repeat, and dropped."""
+    kafka, courier, config = desk(monkeypatch)
+    client = KafkaProducer(courier, config, (1, 0), is_lane=False)
+    refused = client.send("t", 0, [RECORD])
+    await turns()
+    kafka.open[0].close()
+    await asyncio.sleep(0.05)
+    kafka.open[0].answer((0, kafka_errors.TopicAuthorizationFailedError.errno, -1))
+    with pytest.raises(UnavailableError) as caught:
+        await refused
+    assert caught.value.code != "refused", (
+        "who sends it again, by another producer, is told for good"
+    )
+    with pytest.raises(UnavailableError):
+        client.send("t", 0, [RECORD])
+    await courier.close()
+
+
+async def test_a_node_that_cannot_be_reached_is_knocked_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Connecting is one after the other, each up to its timeout: a stream's must not wait behind those of all others."""
+    kafka, courier, config = desk(monkeypatch)
+    knocks: list[asyncio.Future[None]] = []
+    connect = kafka._get_conn
+
+    async def knock(node: int, *, group: str) -> Connection | None:
+        knocks.append(asyncio.get_running_loop().create_future())
+        await knocks[-1]
+        return await connect(node, group=group)
+
+    monkeypatch.setattr(kafka, "_get_conn", knock)
+    sends = []
+    for n in range(3):
+        sends.append(lane(courier, config, n).send("t", n, [RECORD]))
+        await asyncio.sleep(PATIENCE_S * 3)
+    assert len(knocks) == 1
+    knocks[0].set_result(None)
+    await asyncio.sleep(PATIENCE_S * 3)
+    knocks[1].set_result(None)
+    await turns()
+    first, second = kafka.open
+    first.answer((0, 0, 1))
+    second.answer((1, 0, 2), (2, 0, 3))
+    assert await asyncio.gather(*sends) == [1, 2, 3]
+    await courier.close()
+
+
+async def test_what_fails_to_connect_in_whatever_way_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An error that no library promised must not leave a batch in flight for ever."""
+    kafka, courier, config = desk(monkeypatch)
+    connect = kafka._get_conn
+
+    async def fail(_node: int, *, group: str) -> Connection:
+        monkeypatch.setattr(kafka, "_get_conn", connect)
+        raise AssertionError(group)
+
+    monkeypatch.setattr(kafka, "_get_conn", fail)
+    sent = lane(courier, config, 1).send("t", 0, [RECORD])
+    await asyncio.sleep(0.05)
+    kafka.open[0].answer((0, 0, 3))
+    assert await asyncio.wait_for(sent, 1) == 3
+    await courier.close()
