@@ -80,6 +80,7 @@ class ReadElsewhere:
         "_ahead",
         "_foresight",
         "_held",
+        "_inputs",
         "_program_of",
         "_readers",
         "_reading",
@@ -100,6 +101,7 @@ class ReadElsewhere:
         self._ahead: dict[int, Ahead] = {}
         self._reading: set[asyncio.Task[None]] = set()
         self._waiting: deque[Record] = deque()
+        self._inputs = inputs
         self._held = inputs.held
         self.on_ready: Callable[[], None] = lambda: None
         """Called when a request may be taken that might not."""
@@ -121,9 +123,11 @@ class ReadElsewhere:
             self._begin(now_us)
 
     def _begin(self, now_us: int) -> None:
-        # What waits is behind what is being read, and so cannot have its turn before it is begun.
+        # What waits is behind what is being read: only in the tail can it have had its turn.
         while self._waiting and len(self._reading) < READ_ELSEWHERE_MAX:
             record = self._waiting.popleft()
+            if record.offset < self._inputs.request_offset:
+                continue  # Its verdict was told: it was redone unread.
             long = self._foresight.read_long(self._program_of, record.value or b"", now_us)
             if long is None:
                 continue

@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from enforcer.stream.tail import Told
     from enforcer.stream.takeover import Taken
 
-
 _log = structlog.get_logger("enforcer.agent")
 
 
@@ -383,6 +382,7 @@ class Tenure:
         if told is not None:
             self._enter_policy_changes(before=told.decision.source.policy_offset)
             self._lending.follow(told.decision)
+            self.elsewhere.of(record.offset)  # Not wanted any more.
         else:
             if self._policy_changes and not self.inputs.redoing:
                 self._enter_policy_changes()

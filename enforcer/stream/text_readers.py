@@ -124,7 +124,7 @@ class TextReaders:
             try:
                 async with asyncio.timeout(TIMEOUT_S):
                     found = await _asked(process, job)
-            except (OSError, EOFError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001 — an answer that is none ends its process, and no other job
                 self.deaths += 1
                 _log.error("text_reader_ended", error=type(error).__name__, tries=job.tries + 1)
                 self._again(job)

@@ -1,12 +1,15 @@
 """A large request waits for its texts to be read elsewhere, and holds up what is behind it and nobody else."""
 
 import asyncio
+from types import SimpleNamespace
 
-from stream_desk import ACME, Cluster, deny_word, position, until
+from stream_desk import ACME, Cluster, Office, deny_word, position, until
 from test_stream_agent_life import Floor, decided
 
 from enforcer import detect, events
-from enforcer.stream.lookahead import READ_ELSEWHERE_MAX
+from enforcer.stream.inputs import Inputs
+from enforcer.stream.lookahead import READ_ELSEWHERE_MAX, ReadElsewhere
+from enforcer.stream.poison import Care
 
 LONG = "only words " * 4_000
 
@@ -109,3 +112,26 @@ async def test_while_a_death_is_looked_for_nothing_is_read_before_its_turn():
     assert decided(agent.cluster) == ["r1"]
     assert readers.asked == []
     await agent.end()
+
+
+async def test_what_was_redone_meanwhile_is_not_read():
+    """Verdicts of the tail wait for no text: their requests are not read when their turn is over, and hold nothing up."""
+    inputs = Inputs(0, 0, lone_wait_s=0, at_end=lambda _name: True)
+    desk = Desk()
+    foresight = SimpleNamespace(
+        read_long=lambda *_: SimpleNamespace(ahead=object(), texts=[], wanted=None, found={})
+    )
+    elsewhere = ReadElsewhere(desk, foresight, None, inputs)
+    cluster = Cluster()
+    for number in range(READ_ELSEWHERE_MAX + 3):
+        cluster.ask(f"r{number}", prompt=LONG)
+    fed = inputs.feed("requests", Office(cluster).fetched("requests", 0))
+    elsewhere.fed(fed, Care(starts=0, trying=None, trying_count=0, counts=False), now_us=0)
+    await until(lambda: len(desk.asked) == READ_ELSEWHERE_MAX)
+    for _ in range(READ_ELSEWHERE_MAX + 2):
+        inputs.requests.pop()
+    desk.answer(0)
+    last = READ_ELSEWHERE_MAX + 2
+    await until(lambda: last in inputs.held)
+    assert inputs.held == {1, 2, 3, last}
+    elsewhere.close()

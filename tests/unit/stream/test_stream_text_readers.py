@@ -16,7 +16,7 @@ from enforcer.stream.text_readers import TextReaders
 TEXT = detect.LongText("write to anna.schmidt@example.com about it. " * 500, "user")
 WANTED = detect.Wanted("o200k_base", frozenset({"email"}), secrets=True, injection=True)
 
-# A reader that dies of the word "poison", hangs at "sleep", and else answers with no facts.
+# A reader that dies of the word "poison", hangs at "sleep", babbles at "babble", and else answers with no facts.
 FRAIL = """
 import pickle, sys, time
 sys.path[:0] = {path!r}
@@ -28,6 +28,8 @@ while head := sys.stdin.buffer.read(LENGTH.size):
         sys.exit(3)
     if any("sleep" in each.text for each in texts):
         time.sleep(60)
+    if any("babble" in each.text for each in texts):
+        sys.stdout.buffer.write(LENGTH.pack(3) + b"???")
     sys.stdout.buffer.write(framed([detect.CachedFacts() for _ in texts]))
     sys.stdout.buffer.flush()
 """
@@ -68,6 +70,15 @@ async def test_a_text_that_kills_its_reader_twice_fails_closed_and_costs_nobody_
         with pytest.raises(detect.DetectError) as caught:
             lost[0].check()
         assert caught.value.code == "facts_lost"
+
+
+async def test_an_answer_that_is_none_costs_its_own_job_alone() -> None:
+    """Whatever a library wrote between two answers: its reader is replaced, and nobody waits for ever."""
+    async with frail() as readers, asyncio.timeout(20):
+        (lost,) = await readers.read(long("babble"), WANTED)
+        assert isinstance(lost, detect.LostFacts)
+        (found,) = await readers.read(long("one"), WANTED)
+        found.check()
 
 
 async def test_a_reader_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
