@@ -167,7 +167,12 @@ class Lending:
         touched = [
             r for r in self._tenants if r not in wanted and (is_due or self._rows.is_changed(r))
         ]
-        for row in (*wanted, *touched[:TENDED_MAX]):
+        if len(touched) > TENDED_MAX:
+            touched = [r for r in touched if self._rows.is_changed(r) or self._is_due(r, now_us)]
+            touched = touched[:TENDED_MAX]
+            for row in touched:  # To the end: next time it is the others' turn.
+                self._tenants[row] = self._tenants.pop(row)
+        for row in (*wanted, *touched):
             self._tend(row, wanted.get(row), now_us)
         if is_due:
             self._due_us = self._next_due_us()
@@ -212,9 +217,14 @@ class Lending:
                 following[0], leasing.Want(following[0], tenant, 0, following[1])
             )
 
+    def _is_due(self, row: str, now_us: int) -> bool:
+        lease: Any = self._rows.get(state.lease_key(row))
+        return lease is None or lease.is_recalled or lease.until_us <= now_us
+
     def _next_due_us(self) -> int:
-        found = [self._rows.get(state.lease_key(row)) for row in self._tenants]
-        return min([lease.until_us for lease in found if lease is not None], default=0)
+        found: list[Any] = [self._rows.get(state.lease_key(row)) for row in self._tenants]
+        # Recalled and still here: there were more than one cut could tend.
+        return min([0 if e.is_recalled else e.until_us for e in found if e is not None], default=0)
 
     def _owner_of(self, tenant: str) -> int:
         return events.partition_of(events.account_of(tenant, None).encode(), self._partitions)

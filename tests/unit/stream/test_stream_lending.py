@@ -5,19 +5,29 @@ from types import SimpleNamespace
 import pytest
 
 from enforcer import events, state
+from enforcer.engine import leasing
+from enforcer.state import leases
+from enforcer.stream import lending
 from enforcer.stream.lending import Lending
 
 ROW = state.budget_key("acme", "p", "company", "", "total")
 TENANT = "acme"
 
 
+class Rows(state.MemoryRows):
+    """Rows of which none has changed since the last cut."""
+
+    def is_changed(self, _key):
+        return False
+
+
 class Floor:
     """A partition's rows, its ledger entries and what it says."""
 
     def __init__(self, partition=0, partitions=1):
-        self.rows = state.MemoryRows()
+        self.rows = Rows()
         self.entered, self.said = [], []
-        policies = SimpleNamespace(program=None, sets=list)
+        policies = SimpleNamespace(program=lambda _tenant: None, sets=list)
         self.lending = Lending(
             partition,
             partitions,
@@ -76,3 +86,22 @@ def test_what_nobody_here_can_have_written_is_passed_over(value):
     floor = Floor()
     floor.lending.take(value, 0)
     assert (floor.said, floor.entered) == ([], [])
+
+
+def test_of_many_slices_each_has_its_turn(monkeypatch):
+    """A recall of the last of them is answered, however many stand before it and however few a cut tends."""
+    monkeypatch.setattr(lending, "TENDED_MAX", 2)
+    monkeypatch.setattr(leasing, "limit_usd_nano", lambda _program, _row: 1_000)
+    floor = Floor()
+    rows = [state.budget_key("acme", "p", "company", f"team{n}", "total") for n in range(7)]
+    for row in rows:
+        floor.hear(events.Lease("grant", TENANT, row, 0, 1, 100))
+    for row in rows[2:]:
+        floor.hear(events.Lease("recall", TENANT, row, 0))
+    for cut in range(1, 4):
+        floor.lending.speak(2_000_000)
+        assert len(floor.said) == min(2 * cut, 5)
+    assert [(r.kind, r.row, r.amount_usd_nano) for _, r in floor.said] == [
+        ("repay", row, 100) for row in rows[2:]
+    ]
+    assert leases.slice_usd_nano(floor.rows.get(state.lease_key(rows[-1]))) == 0
