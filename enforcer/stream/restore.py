@@ -159,6 +159,9 @@ async def _restore(
     reader.assign(list(partitions.values()))
     for name, tp in partitions.items():
         reader.seek(*tp, starts[name])
+    # Until all is read, a table is as old as what it went on from: a tombstone of the rest may be compacted
+    # away before somebody goes on from here.
+    begun_ms = now_ms if stored is None else stored.written_ms
     positions, rows = dict(starts), 0
     total = sum(bounds[name][1] - starts[name] for name in CHANGELOGS)
     moved_s = time.monotonic()
@@ -173,7 +176,7 @@ async def _restore(
         elif time.monotonic() - moved_s > silence_s:
             raise UnavailableError(f"the changelog of partition {partitions['state'][1]} is silent")
         if changes:
-            meta = replace(identity, positions=positions, written_ms=now_ms)
+            meta = replace(identity, positions=positions, written_ms=begun_ms)
             write_table(table, changes, [], meta=meta)
             rows += len(changes)
         if progress is not None:

@@ -170,7 +170,8 @@ class Standbys:
             table.close()
             raise
         positions = starts_of(stored, bounds)
-        self._copies[partition] = Copy(table, positions, CopySweep(table))
+        written_ms = services.now_ms() if stored is None else stored.written_ms
+        self._copies[partition] = Copy(table, positions, CopySweep(table), written_ms=written_ms)
         self._assign()
         for name, place in zip(CHANGELOGS, places, strict=True):
             reader.seek(*place, positions[name])
@@ -202,16 +203,19 @@ class Standbys:
             positions[name] = copy.positions[name] if position is None else position
             is_known = is_known and end is not None
             lag += max(0, (end or 0) - positions[name])
-        swept = copy.sweep.step(rows=SWEEP_ROWS) if copy.is_warm else []
-        is_old = now_ms - copy.written_ms > RENEW_MS
-        if changes or swept or positions != copy.positions or (is_old and lag == 0 and is_known):
-            meta = replace(services.table_meta, positions=positions, written_ms=now_ms)
-            try:
+        try:
+            swept = copy.sweep.step(rows=SWEEP_ROWS) if copy.is_warm else []
+            is_old = now_ms - copy.written_ms > RENEW_MS
+            is_current = lag == 0 and is_known
+            if changes or swept or positions != copy.positions or (is_old and is_current):
+                # Behind, it is as old as it was: a tombstone of what is to come may be compacted away meanwhile.
+                written_ms = now_ms if is_current or copy.is_warm else copy.written_ms
+                meta = replace(services.table_meta, positions=positions, written_ms=written_ms)
                 write_table(copy.table, changes, swept, meta=meta)
-            except AgentCorruptedError:
-                copy.table.wipe()
-                raise
-            copy.positions, copy.written_ms = positions, now_ms
+                copy.positions, copy.written_ms = positions, written_ms
+        except AgentCorruptedError:
+            copy.table.wipe()  # Else the next copy would come to the same row.
+            raise
         was_warm = copy.is_warm
         copy.is_warm = is_known and lag <= (WARM_LAG_RECORDS if was_warm else 0)
         services.metrics.standby(partition, lag, is_warm=copy.is_warm)

@@ -13,6 +13,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from enforcer import events, state
+from enforcer.errors import AgentCorruptedError
 from enforcer.stream.rows import POSITION_KEY, changelog_of, decode_row
 
 if TYPE_CHECKING:
@@ -80,8 +81,15 @@ class Sweep:
 
 
 def _is_young(key: str, value: bytes, now_us: int) -> bool:
-    """Whether a row of a call has not reached its end: its first field says so, and most rows are young."""
-    return key[0] in "cu" and events.end_of_row(value) > now_us
+    """
+    Whether a row of a call has not reached its end: its first field says so, and most rows are young.
+
+    Raises: AgentCorruptedError: it is no such row.
+    """
+    try:
+        return key[0] in "cu" and events.end_of_row(value) > now_us
+    except events.CodecError as error:
+        raise AgentCorruptedError(f"a row of kind {key[:1]!r} cannot be read") from error
 
 
 class CopySweep:

@@ -198,6 +198,26 @@ async def test_a_killed_restore_goes_on_where_it_was(cluster, table):
     assert (found.rows, found.cold, len(table.rows())) == (2, None, 6)
 
 
+async def test_a_killed_restore_makes_a_table_no_younger(cluster, table):
+    """Behind, it is as old as it was: tombstones of what is still to be read may be gone when somebody goes on."""
+    put(cluster, "state", *((b"b/%d" % n, b"x") for n in range(6)))
+    table.write({}, meta=replace(META, positions={"state": 1, "calls": 0}, written_ms=NOW_MS - 5))
+    cluster.per_poll = 2
+
+    async def fail():
+        if cluster.polls == 2:
+            raise UnavailableError("gone")
+
+    cluster.hooks["poll"] = fail
+    with pytest.raises(UnavailableError):
+        await restored(cluster, table)
+    assert table.meta().positions["state"] == 3
+    assert table.meta().written_ms == NOW_MS - 5
+    cluster.hooks.clear()
+    await restored(cluster, table)
+    assert table.meta().written_ms == NOW_MS
+
+
 async def test_a_silent_broker_ends_it(cluster, table):
     """Without a record or a moved position for so long the broker counts as gone."""
     put(cluster, "state", (b"b/1", b"x"))

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from stream_desk import NOW_MS, Shelf, call_row, position
 
 from enforcer import events, state
+from enforcer.errors import AgentCorruptedError
 from enforcer.stream import sweep
 from enforcer.stream.rows import RowCache, encode_row
 from enforcer.stream.sweep import WALK_EVERY_US, CopySweep, Sweep, rebuild
@@ -168,3 +169,13 @@ def test_a_copy_loses_what_has_ended_by_its_owners_time_and_nothing_else():
         found += [key.decode() for key in sweep_of.step(rows=2)]
     assert sorted(found) == sorted(ended), "one walk, and then it rests"
     assert CopySweep(table_of(ended)).step(rows=9) == [], "without a position nobody knows the time"
+
+
+def test_a_row_that_cannot_be_read_is_the_tables_fault():
+    """Whoever meets it wipes the table; an error of a request would end the worker, again at each start."""
+    table = table_of({"p": position()})
+    table.write({b"c/acme/r/1": b""})
+    with pytest.raises(AgentCorruptedError):
+        Sweep(table, RowCache(table, cached_rows_max=9)).step(NOW_US, rows=9)
+    with pytest.raises(AgentCorruptedError):
+        CopySweep(table).step(rows=9)
