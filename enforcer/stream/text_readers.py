@@ -93,8 +93,9 @@ class TextReaders:
         while True:
             try:
                 process = await self._start()
-            except OSError as error:
-                _log.error("text_reader_not_started", error=error.strerror)
+            except (OSError, RuntimeError) as error:
+                # RuntimeError: no thread more, which waits for a process.
+                _log.error("text_reader_not_started", error=str(error))
                 await self._fail_one()
                 await asyncio.sleep(START_WAIT_S)
                 continue

@@ -222,9 +222,11 @@ class Supervisor:
         except BaseException:  # noqa: BLE001 — nothing may climb into the parent's frames
             traceback.print_exc()
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+            try:
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:  # Whoever read them may be gone.
+                os._exit(code)
 
     async def _open_channels(self) -> None:
         for child in self.children:

@@ -48,6 +48,9 @@ def child(number, parent):
     kind = sys.argv[1 + number]
     if kind.startswith("exit"):
         return int(kind[4:])
+    if kind == "hangup7":
+        sys.stdout.flush = lambda: os.write(os.open("/dev/full", os.O_WRONLY), b"x")
+        return 7
     if kind == "dies":
         time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -183,6 +186,13 @@ def test_a_child_that_refuses_to_start_ends_the_parent_with_its_code(start) -> N
     assert parent.process.wait(20) == 7
     assert parent.events("worker_process_refused")[0]["reason"] == "exit 7"
     assert all(pid is None or not is_alive(pid) for pid in parent.pids())
+
+
+def test_a_child_whose_output_is_gone_ends_alone(start) -> None:
+    """What it cannot write any more must not climb into its copy of the parent, which would kill its siblings."""
+    parent = start("unready", "hangup7")
+    assert parent.process.wait(20) == 7
+    assert parent.events("drained") == [{"event": "drained", "process": 0}]
 
 
 def test_a_child_that_does_not_drain_is_killed_in_the_end(start) -> None:

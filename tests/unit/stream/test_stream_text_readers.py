@@ -101,6 +101,19 @@ async def test_a_reader_that_cannot_be_started_fails_closed(
         assert isinstance(lost, detect.LostFacts)
 
 
+async def test_a_process_that_may_start_none_fails_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even the thread that waits for a process: nobody waits for ever."""
+
+    async def refused(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(text_readers, "START_WAIT_S", 0.05)
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refused)
+    async with TextReaders() as readers, asyncio.timeout(5):
+        (lost,) = await readers.read(long("one"), WANTED)
+        assert isinstance(lost, detect.LostFacts)
+
+
 async def test_the_end_waits_for_nobody() -> None:
     """Closed with a job in hand and one in the queue: both are cancelled, and the process is gone."""
     readers = frail()
