@@ -152,7 +152,10 @@ def policy_keys(place: Path | None) -> tuple[bytes, ...]:
     try:
         texts = tuple(file.read_bytes() for file in files)
     except OSError as error:
-        raise ConfigError(f"policy keys cannot be read: {error}") from error
+        raise ConfigError(
+            f"policy keys cannot be read: {error}",
+            help="give a *.pub file, or a folder of them; `enforcer policy keygen` writes them",
+        ) from error
     if not texts:
         raise ConfigError(f"{place} holds no *.pub", help="`enforcer policy keygen` writes them")
     return texts

@@ -34,28 +34,30 @@ def to_line(stored: Stored) -> bytes:
     return json.dumps(record, separators=(",", ":")).encode() + b"\n"
 
 
-def read_lines(lines: Iterable[bytes]) -> Iterator[Stored]:
+def read_lines(lines: Iterable[bytes], *, name: str) -> Iterator[Stored]:
     """
-    The records of a file; empty lines are skipped.
+    The records of the file *name*; empty lines are skipped.
 
-    Raises: IntegrityError that names the line which is no record.
+    Raises: IntegrityError that names the file and the line which is no record.
     """
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            yield _read_line(number, line)
+            yield _read_line(f"{name}:{number}", line)
 
 
-def _read_line(number: int, line: bytes) -> Stored:
+def _read_line(place: str, line: bytes) -> Stored:
     try:
         record = json.loads(line)
         partition, offset, text = record["partition"], record.get("offset"), record["value"]
         value = None if text is None else b64decode(text, validate=True)
     except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
         raise IntegrityError(
-            f"line {number} is no audit record: {type(error).__name__}",
+            f"{place}: the line is no audit record: {type(error).__name__}",
             help='write one {"partition": .., "offset": .., "value": base64} a line, as `enforcer '
             "tail audit --output raw` does",
         ) from None
     if type(partition) is not int or not (offset is None or type(offset) is int):
-        raise IntegrityError(f"line {number} is no audit record: partition and offset are integers")
+        raise IntegrityError(
+            f"{place}: the line is no audit record: partition and offset are integers"
+        )
     return Stored(partition, offset, value)

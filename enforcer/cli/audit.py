@@ -71,7 +71,7 @@ def verify(
     verifier = Verifier(_schemas(), from_=_anchors(from_), head=_anchors(head))
     if file is not None:
         with opened(file) as lines:
-            for stored in read_lines(lines):
+            for stored in read_lines(lines, name=str(file)):
                 verifier.add(stored.partition, stored.value, offset=stored.offset)
     else:
         target = resolve(bootstrap, prefix, kafka_config=kafka_config)
@@ -197,4 +197,6 @@ def opened(file: Path) -> Iterator[BinaryIO]:
         with file.open("rb") as lines:
             yield lines
     except OSError as error:
-        raise NotFoundError(f"{file} cannot be read: {error.strerror}") from None
+        raise NotFoundError(
+            f"{file} cannot be read: {error.strerror}", help="give a file, or - for stdin"
+        ) from None

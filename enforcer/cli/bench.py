@@ -170,11 +170,7 @@ def change(
     keep: KeepOption = False,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
-    """
-    Milliseconds to the verdict before, while and after 1,000 policies arrive, at one worker.
-
-    For example: enforcer bench policies --rounds 1 --seconds 5 --rate 100
-    """
+    """Milliseconds to the verdict before, while and after 1,000 policies arrive, at one worker."""
     from enforcer.bench import change as bench  # noqa: PLC0415 — brings the whole data plane
     from enforcer.control import policies  # noqa: PLC0415 — as above
 

@@ -116,9 +116,11 @@ def _price_rows(path: Path) -> list[dict[str, Any]]:
     try:
         rows = json.loads(path.read_bytes())
     except OSError as error:
-        raise NotFoundError(f"{path} cannot be read: {error.strerror}") from error
+        raise NotFoundError(
+            f"{path} cannot be read: {error.strerror}", help="give a JSON file of prices"
+        ) from error
     except ValueError as error:
-        raise ConfigError(f"{path} is no JSON") from error
+        raise ConfigError(f"{path} is no JSON", help="write a JSON list of rows") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ConfigError(f"{path} is no list of rows")
     return rows

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 from typer.exceptions import TyperException
+from typer.main import get_command_name
 
 from enforcer import __version__
 from enforcer.cli.verbs import Verb, present
@@ -23,6 +24,8 @@ from enforcer.errors import EnforcerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from typer.models import CommandInfo
 
 _EXIT_CODES = (
     "Exit: 0 ok, 1 unexpected, 2 usage, 3 invalid policy, 4 tests failed, 5 not found, "
@@ -124,6 +127,7 @@ def _add(app: typer.Typer, verb: Verb, *, load: bool) -> None:
     if isinstance(target, typer.Typer):
         for command in target.registered_commands:
             command.help = command.help or _paragraphs(command.callback, verb.summary)
+            command.epilog = command.epilog or _examples(verb, command_name(command))
         options["help"] = target.info.help if isinstance(target.info.help, str) else verb.summary
         app.add_typer(target, **options, no_args_is_help=True)
         return
@@ -133,9 +137,18 @@ def _add(app: typer.Typer, verb: Verb, *, load: bool) -> None:
     app.command(**options)(function)
 
 
+def command_name(command: CommandInfo) -> str:
+    """What a group's command is called: as it says, else as its function."""
+    return command.name or get_command_name(getattr(command.callback, "__name__", ""))
+
+
 def _paragraphs(function: object, otherwise: str) -> str:
-    """The docstring, its lines joined: the terminal breaks them where it is wide."""
-    text = inspect.getdoc(function) or otherwise
+    """
+    The docstring, its lines joined: the terminal breaks them where it is wide.
+
+    Brackets are escaped: to the terminal's markup `[proof]` would be a style, and vanish.
+    """
+    text = (inspect.getdoc(function) or otherwise).replace("[", "\\[")
     return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
 
 
@@ -144,8 +157,10 @@ def _placeholder() -> None:
     raise AssertionError("a verb that was not loaded was called")
 
 
-def _examples(verb: Verb) -> str:
-    lines = "\n\n".join(f"  $ {example}" for example in verb.examples)
+def _examples(verb: Verb, command: str | None = None) -> str:
+    """The end of a verb's help, or of one of its commands'."""
+    examples = verb.examples if command is None else verb.examples_of(command)
+    lines = "\n\n".join(f"  $ {example}" for example in examples)
     return f"Examples:\n\n{lines}\n\n{_EXIT_CODES}"
 
 
@@ -187,7 +202,9 @@ def _report_usage(error: TyperException) -> int:
         # A group without a verb: its help is the answer.
         say(context.get_help())
         return _EXIT_USAGE
-    message = error.format_message().removesuffix(".")
+    message = " ".join(
+        error.format_message().removesuffix(".").replace("Value error, ", "").split()
+    )
     say(f"error[usage]: {message[:1].lower()}{message[1:]}")
     if context is not None:
         say(f"help: {context.command_path} --help")

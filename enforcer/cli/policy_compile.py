@@ -24,11 +24,7 @@ def compile_(
     ] = False,
     output: OutputOption = OutputFormat.TABLE,
 ) -> int:
-    """
-    Compile documents as a worker does, and say what they became.
-
-    For example: enforcer policy compile policies/ --explain
-    """
+    """Compile documents as a worker does, and say what they became."""
     from enforcer.policy import stages  # noqa: PLC0415 — the compiler takes its time to load
 
     work = stages.Compilation(list(sources(paths)), tenant)

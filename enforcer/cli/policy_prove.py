@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EXIT_FAILED = 4
 EXIT_CHANGES = 10
+_VERDICTS = ("allow", "warn", "modify", "deny")
 NOW_US = 1_750_000_000_000_000
 """Event time of counter-examples that say none."""
 
@@ -52,6 +53,12 @@ def prove(
 
     Needs the extra `proof`: pip install 'llm-enforcer[proof]'.
     """
+    if then in _VERDICTS:
+        raise ConfigError(
+            f"--then is an expression, and `{then}` a verdict",
+            code="usage",
+            help=f"""write --then 'verdict == "{then}"'""",
+        )
     documents = _loaded(paths)
     if documents is None:
         return 3

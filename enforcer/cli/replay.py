@@ -118,6 +118,14 @@ def replay(
         raise ConfigError("--last-demo names its topics itself", code="usage")
     if policies and request:
         raise ConfigError("--request explains what was decided; leave --policies out", code="usage")
+    if (wanted or prune) and not policies:
+        # Without a candidate nothing can change: the check would pass for ever.
+        option = "--fail-on" if wanted else "--prune"
+        raise ConfigError(
+            f"{option} is asked of a candidate, and there is none",
+            code="usage",
+            help="name the candidate: --policies PATH",
+        )
     candidate = _candidate(policies, tenant) if policies else None
     with _demo_stack(last_demo) as where:
         job = _job(

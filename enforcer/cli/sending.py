@@ -102,7 +102,9 @@ def read_requests(file: Path, *, tenant: str | None, skip: bool) -> Iterator[dic
     try:
         stream = sys.stdin.buffer if str(file) == "-" else file.open("rb")
     except OSError as error:
-        raise NotFoundError(f"{file} cannot be read: {error.strerror}") from None
+        raise NotFoundError(
+            f"{file} cannot be read: {error.strerror}", help="give a file, or - for stdin"
+        ) from None
     with stream:
         number = 0
         while line := stream.readline(_LINE_BYTES_MAX):

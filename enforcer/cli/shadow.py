@@ -50,7 +50,7 @@ def report(
     found = ShadowReport(since_us=since_us(since))
     if file is not None:
         with opened(file) as lines:
-            for stored in read_lines(lines):
+            for stored in read_lines(lines, name=str(file)):
                 found.add(stored.value)
     else:
         import uvloop  # noqa: PLC0415 — as above

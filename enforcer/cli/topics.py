@@ -126,8 +126,6 @@ def repartition(
 
     Stop the workers first: while any runs nothing is changed, exit code 6. Killed anywhere, the same command goes on where it was.
     Gateways are to be started anew afterwards: what they send to an account's old partition is denied, `misrouted`.
-
-    Example: enforcer topics repartition --partitions 24
     """
     config = _config(bootstrap, prefix, kafka_config)
 

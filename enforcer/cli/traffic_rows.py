@@ -95,7 +95,7 @@ def line(plain: dict[str, Any]) -> str:
     place = f"{plain['partition']}/{plain['offset']}"
     if "error" in plain:
         return f"{'?':<12} {place:<10} unreadable: {plain['error']}"
-    time = datetime.fromtimestamp(plain["time_us"] / 1e6, UTC).strftime("%H:%M:%S.%f")[:-3]
+    time = _clock(plain["time_us"])
     decision = plain if "verdict" in plain else plain.get("decision")
     kind = f"{plain['kind']:<10} {plain['sequence']:<7} " if "kind" in plain else ""
     if decision is None:
@@ -104,6 +104,13 @@ def line(plain: dict[str, Any]) -> str:
         return f"{time} {place:<10} {kind}{what} {usage.get('request_id', '')}".rstrip()
     why = _why(decision)
     return f"{time} {place:<10} {kind}{decision['verdict']:<7} {decision['account']:<16} {why}"
+
+
+def _clock(time_us: int) -> str:
+    """Event time, as people read it; a dash before a partition's first event, where there is none."""
+    if time_us <= 0:
+        return f"{'-':<12}"
+    return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%H:%M:%S.%f")[:-3]
 
 
 def _why(decision: dict[str, Any]) -> str:

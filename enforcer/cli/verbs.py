@@ -26,11 +26,18 @@ class Verb:
     summary: str
     examples: tuple[str, ...]
     """Shown at the end of the verb's own help; the first also at the end of the overview."""
+    more_examples: tuple[str, ...] = ()
+    """Of a group's commands; shown, with those of ``examples``, at the end of the command's own help."""
 
     @property
     def exists(self) -> bool:
         """Is its module there? Looks for the file and imports nothing but the package."""
         return find_spec(self.target.partition(":")[0]) is not None
+
+    def examples_of(self, command: str) -> tuple[str, ...]:
+        """Those of one command of this group."""
+        every = (*self.examples, *self.more_examples)
+        return tuple(each for each in every if each.split()[1:3] == [self.name, command])
 
     def load(self) -> object:
         """Import its module and return the command function or the group."""
@@ -84,6 +91,11 @@ VERBS: tuple[Verb, ...] = (
         RUN,
         "Make the broker's topics agree with the specification.",
         ("enforcer topics apply", "enforcer topics diff", "enforcer topics acls --print"),
+        (
+            "enforcer topics apply --partitions 24",
+            "enforcer topics diff --output json",
+            "enforcer topics repartition --partitions 24",
+        ),
     ),
     Verb(
         "send",
@@ -103,6 +115,21 @@ VERBS: tuple[Verb, ...] = (
             "enforcer policy apply policies/ --wait",
             "enforcer policy stop --model gpt-4o --wait",
             "enforcer policy keygen author.key",
+        ),
+        (
+            "enforcer policy check policies/ --output sarif",
+            "enforcer policy fmt policies/",
+            "enforcer policy fmt --check policies/",
+            "enforcer policy compile policies/ --explain",
+            """enforcer policy prove policies/ --tenant acme --when 'llm.model == "gpt-4o"' --then 'verdict == "deny"'""",
+            "enforcer policy equivalent before.yaml after.yaml",
+            "enforcer policy import rules.yaml --tenant acme --out policies/",
+            "enforcer policy schema > enforcer.schema.json",
+            "enforcer policy sign --adopt --sign-key author.key",
+            "enforcer policy stop --tenant acme --undo",
+            "enforcer policy list --output json",
+            "enforcer policy show production-guard",
+            "enforcer policy delete production-guard",
         ),
     ),
     Verb(
@@ -142,6 +169,10 @@ VERBS: tuple[Verb, ...] = (
         INSPECT,
         "Verify the chain of the audit ledger.",
         ("enforcer audit verify",),
+        (
+            "enforcer tail audit --no-follow --from-beginning --output raw > ledger.jsonl",
+            "enforcer audit verify ledger.jsonl --output json",
+        ),
     ),
     Verb(
         "doctor",
@@ -195,6 +226,15 @@ VERBS: tuple[Verb, ...] = (
         INSPECT,
         "Measure, always beside a baseline.",
         ("enforcer bench latency --rounds 3", "enforcer bench stream"),
+        (
+            "enforcer bench stream --rounds 1 --seconds 5 --output json",
+            "enforcer bench eval --rounds 3",
+            "enforcer bench tracing --rounds 3",
+            "enforcer bench policies --rounds 1 --seconds 5 --rate 100",
+            "enforcer bench detect --output json",
+            "enforcer bench restore --rows 100000 --rounds 1",
+            "enforcer bench failover --repeats 1 --kinds killed",
+        ),
     ),
 )
 

@@ -199,7 +199,10 @@ class FileRecording:
 
 
 def _damaged(path: Path, number: int) -> IntegrityError:
-    return IntegrityError(f"{path}:{number}: the line is no record of a recording")
+    return IntegrityError(
+        f"{path}:{number}: the line is no record of a recording",
+        help="make one: enforcer replay --export FILE",
+    )
 
 
 def _bytes(text: str | None) -> bytes | None:

@@ -88,6 +88,10 @@ def equivalent(
     Args:
         confirm: Whether the engine, with each of them, decides a request differently.
     """
+    one, other = tuple(one), tuple(other)
+    if {_name(each) for each in one} == {_name(each) for each in other}:
+        # The same documents decide the same, limits and detectors too, which the solver cannot see into.
+        return Answer("proved")
     space = Space()
     first, second = (Policies(each, tenant).decide(space) for each in (one, other))
     differs = [first.verdicts[each] != second.verdicts[each] for each in VERDICTS]
@@ -95,6 +99,11 @@ def equivalent(
         pair = [each.codes.get(code, z3.BoolVal(val=False)) for each in (first, second)]
         differs.append(pair[0] != pair[1])
     return _ask(space, [z3.Or(*differs)], tenant, confirm)
+
+
+def _name(document: Document) -> tuple[str, str, str, str]:
+    """What a document is: equal contents have equal digests."""
+    return document.scope, document.kind, document.id, document.digest
 
 
 def _pin(space: Space, tenant: str) -> None:

@@ -19,7 +19,7 @@ STORED = st.builds(
 def test_what_is_written_is_read(records):
     """Lines give back the records, in order, over empty lines."""
     lines = [to_line(record) for record in records]
-    assert list(read_lines([b"\n", *lines, b"  \n"])) == records
+    assert list(read_lines([b"\n", *lines, b"  \n"], name="ledger.jsonl")) == records
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,6 @@ def test_what_is_written_is_read(records):
     ],
 )
 def test_a_line_that_is_no_record_is_named(line):
-    """A damaged file is an integrity error with the number of the line."""
-    with pytest.raises(IntegrityError, match="line 2"):
-        list(read_lines([b'{"partition": 0, "value": ""}', line]))
+    """A damaged file is an integrity error with its name and the number of the line."""
+    with pytest.raises(IntegrityError, match=r"^ledger\.jsonl:2: "):
+        list(read_lines([b'{"partition": 0, "value": ""}', line], name="ledger.jsonl"))

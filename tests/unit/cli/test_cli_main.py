@@ -117,6 +117,40 @@ def test_every_verb_has_help_with_examples(verb: Verb) -> None:
     assert all(f"$ {example}" in done.stdout for example in verb.examples)
 
 
+COMMANDS = [
+    (verb, main.command_name(command))
+    for verb in verbs.present()
+    if isinstance(group := verb.load(), typer.Typer)
+    for command in group.registered_commands
+]
+
+
+@pytest.mark.parametrize(
+    ("verb", "command"), COMMANDS, ids=[f"{verb.name}-{command}" for verb, command in COMMANDS]
+)
+def test_every_command_of_a_group_has_examples_that_it_takes(
+    verb: Verb, command: str, capsys, monkeypatch
+) -> None:
+    """A command's help ends with examples of its own, whose options it has."""
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main.run([verb.name, command, "--help"]) == 0
+
+    said = capsys.readouterr().out
+    assert verb.examples_of(command)
+    for example in verb.examples_of(command):
+        assert f"$ {example}" in said
+        options = [word for word in example.split() if word.startswith("--")]
+        assert all(f" {option} " in said.partition("Examples:")[0] for option in options), example
+
+
+def test_brackets_of_a_docstring_are_shown(capsys, monkeypatch) -> None:
+    """An extra's name is text, and no style of the terminal."""
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main.run(["policy", "prove", "--help"]) == 0
+
+    assert "pip install 'llm-enforcer[proof]'" in capsys.readouterr().out
+
+
 def test_the_table_is_in_order() -> None:
     """Names are unique, panels are the four, and examples call the verb that they show."""
     names = [verb.name for verb in verbs.VERBS]
@@ -151,6 +185,7 @@ def test_version() -> None:
         (("up", "--port", "70000"), "--port"),
         (("status", "--output", "xml"), "--output"),
         (("up", "unexpected"), "unexpected"),
+        (("tail",), "Choose from: decisions, audit"),
     ],
 )
 def test_mistakes_on_the_command_line(arguments, words: str) -> None:
@@ -162,6 +197,24 @@ def test_mistakes_on_the_command_line(arguments, words: str) -> None:
     assert first.startswith("error[usage]: ")
     assert words in first
     assert second.startswith("help: enforcer")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "help_line"),
+    [
+        (("replay", "--fail-on", "deny-to-allow"), "name the candidate: --policies PATH"),
+        (("replay", "--prune"), "name the candidate: --policies PATH"),
+        (("policy", "prove", "x.yaml", "--then", "deny"), """write --then 'verdict == "deny"'"""),
+    ],
+    ids=["fail-on", "prune", "then"],
+)
+def test_options_that_make_no_sense_are_refused(arguments, help_line: str, capsys) -> None:
+    """What could only mislead ends with exit code 2, and what to write instead."""
+    assert main.run(arguments) == 2
+
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("error[usage]: ")
+    assert said[1] == f"help: {help_line}"
 
 
 @pytest.mark.parametrize(
