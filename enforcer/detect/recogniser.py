@@ -180,19 +180,20 @@ class Words:
         for source in patterns:
             made.Add(b"(?i)" + utf8(source))
         made.Compile()
-        self._match: Callable[[bytes], list[int] | None] = made.Match
+        # The package's own set under its wrapper: what that adds is a check for str, at every call.
+        self._match: Callable[[bytes], list[int]] = made._set.Match  # noqa: SLF001
 
     def of(self, value: bytes) -> Sequence[int]:
         """Indexes of the patterns found, in no particular order."""
-        return self._match(value) or ()
+        return self._match(value)
 
     def before(self, data: bytes, start: int) -> Sequence[int]:
         """Those found in the bytes before *start*."""
-        return self._match(data[max(0, start - CONTEXT_BYTES_BEFORE) : start]) or ()
+        return self._match(data[max(0, start - CONTEXT_BYTES_BEFORE) : start])
 
     def after(self, data: bytes, end: int) -> Sequence[int]:
         """Those found in the bytes after *end*."""
-        return self._match(data[end : end + CONTEXT_BYTES_AFTER]) or ()
+        return self._match(data[end : end + CONTEXT_BYTES_AFTER])
 
     def around(self, data: bytes, start: int, end: int) -> bool:
         """Whether any stands before *start* or after *end*."""

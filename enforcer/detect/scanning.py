@@ -34,7 +34,7 @@ from enforcer.detect.recogniser import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 SCAN_BYTES_MAX = 1 << 20
 FINDINGS_MAX = 1000
@@ -100,6 +100,7 @@ class Program:
     """A set of patterns, and what each is: whose, or which clue."""
 
     matcher: re2.Set
+    match: Callable[[bytes], Sequence[int]]
     owners: tuple[_Owner, ...]
     sentinel: int
 
@@ -234,12 +235,13 @@ def _compiled(owned: list[_Owned]) -> Program:
         matcher.Add(utf8(source))
     matcher.Add(b"")
     matcher.Compile()
-    return Program(matcher, tuple([owner for _, owner in owned]), len(owned))
+    # Its own set under the package's wrapper, which asks at every call whether the text is a str.
+    return Program(matcher, matcher._set.Match, tuple([owner for _, owner in owned]), len(owned))  # noqa: SLF001
 
 
 def _hit(program: Program, data: bytes) -> Sequence[_Owner]:
     """What matches, once for each of its patterns; nothing, mostly."""
-    hits: Sequence[int] = program.matcher.Match(data) or ()
+    hits = program.match(data)
     if len(hits) == 1 and hits[0] == program.sentinel:
         return ()
     if program.sentinel not in hits:

@@ -16,7 +16,19 @@ from typing import NamedTuple
 
 from enforcer.detect.injection import encodings
 from enforcer.detect.injection.hidden import cleaned
-from enforcer.detect.injection.phrases import MENTION, NEGATED, PHRASES, SQUEEZED, UPTAKE
+from enforcer.detect.injection.phrases import (
+    ASKED,
+    DEVICE_MODES,
+    DEVICES,
+    MENTION,
+    MODEL_WORDS,
+    NEGATED,
+    PARTS,
+    PHRASES,
+    SQUEEZED,
+    STAGE,
+    UPTAKE,
+)
 from enforcer.detect.injection.weights import ATTACK_AT, MENTIONED, ORIGINS, UNQUOTED_MAX, WEIGHTS
 from enforcer.detect.recogniser import Words, pattern
 from enforcer.detect.scanning import SCAN_BYTES_MAX, too_large
@@ -89,6 +101,14 @@ _QUOTED = pattern(
 _MENTION = pattern(MENTION.encode())
 _UPTAKE = pattern(UPTAKE.encode())
 _NEGATED = pattern(NEGATED.encode())
+_ASKED = pattern(ASKED.encode())
+_DEVICE_MODES = pattern(DEVICE_MODES.encode())
+_AROUND = Words(*[source.encode() for source in (DEVICES, STAGE, PARTS, MODEL_WORDS)])
+_DEVICE, _STAGE, _PART, _MODEL = range(4)
+# What a part in a play may well be: with anything else beside it, it is not only that.
+_OF_A_PART = frozenset(
+    {"role_play", "role_change", "stay_in_role", "fiction", "amoral", "unrestricted"}
+)
 _MENTIONS_MIN = 2
 
 
@@ -163,6 +183,8 @@ def _said(lowered: str, data: bytes) -> set[str]:
     signals = {_FORMS[index][0] for index in _FORM_SET.of(data)}
     flat = " ".join(lowered.translate(_SPACES).split())
     signals |= _phrases(flat)
+    if signals and _of_device_or_stage(flat, signals):
+        signals = set()
     if _OBFUSCATED.of(data):
         squeezed = _squeezed(lowered) - signals
         if squeezed:
@@ -180,6 +202,23 @@ def _phrases(flat: str) -> set[str]:
         if signal not in found and compiled.search(data):
             found.add(signal)
     return found
+
+
+def _of_device_or_stage(flat: str, signals: set[str]) -> bool:
+    """
+    Whether all that was seen is a mode of a device or program, or a part on a stage, and no model is spoken to.
+
+    "Developer mode in Chrome" and "stay in character as the villain of our play" are said with the words of jailbreaks.
+    """
+    if not (signals <= _OF_A_PART or signals == {"jailbreak_name"}):
+        return False
+    data = flat.encode("utf-8", "replace")
+    around = _AROUND.of(data)
+    if _MODEL in around:
+        return False
+    if signals <= _OF_A_PART:
+        return _STAGE in around and _PART in around
+    return _DEVICE in around and not _phrases(_DEVICE_MODES.sub(b" ", data).decode())
 
 
 def _squeezed(lowered: str) -> set[str]:
@@ -208,7 +247,7 @@ def _only_mentioned(lowered: str, data: bytes) -> bool:
     if len(frames) < _MENTIONS_MIN:
         return False
     del lowered
-    return not _UPTAKE.search(_NEGATED.sub(b" ", words))
+    return not _UPTAKE.search(_NEGATED.sub(b" ", _ASKED.sub(b" ", words)))
 
 
 @lru_cache(maxsize=1)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from stdnum import bic, iban
-from stdnum.exceptions import ValidationError
+from stdnum import bic, numdb
 
 from enforcer.detect import clues
 from enforcer.detect.pii.numbers import luhn_valid
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 
 _IBAN = pattern(rb"(?i)\b[A-Z]{2}\d{2}(?:[ \-]?[A-Z0-9]{4}){2,7}(?:[ \-]?[A-Z0-9]{1,3})?")
 _IBAN_LENGTH_MIN = 15
+_IBAN_REGISTRY = numdb.get("iban")
+# A part of a form is a length and a class: "8!n10!n".
+_IBAN_PARTS = re.compile(r"([1-9]\d*)!([nac])")
+_IBAN_CLASSES = {"n": "[0-9]", "a": "[A-Z]", "c": "[A-Z0-9]"}
+_LETTERS_AS_NUMBERS = {
+    ord(letter): str(10 + at) for at, letter in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+}
 # Words of small letters with hardly a digit among them are no account.
 _SIX_DIGITS = pattern(clues.PATTERNS[clues.SIX_DIGITS])
 
@@ -82,14 +90,22 @@ def _ends(data: bytes, start: int, end: int) -> list[int]:
 
 
 def _iban_valid(value: bytes) -> bool:
-    digits = "".join([str(int(chr(byte), 36)) for byte in value[4:] + value[:4]])
-    if int(digits) % 97 != 1:
+    """Whether a number has the form of its country, and its check digits (ISO 13616, ISO 7064 MOD 97-10)."""
+    form = _iban_form(value[:2])
+    if form is None or form.fullmatch(value, 4) is None:
         return False
-    try:
-        iban.validate(value.decode("ascii"), check_country=False)
-    except ValidationError:
-        return False
-    return True
+    number = (value[4:] + value[:4]).decode("ascii").translate(_LETTERS_AS_NUMBERS)
+    return int(number) % 97 == 1
+
+
+@lru_cache(maxsize=1024)
+def _iban_form(country: bytes) -> re.Pattern[bytes] | None:
+    """What stands behind the check digits in a country, from the registry that python-stdnum keeps."""
+    ((_, entry),) = _IBAN_REGISTRY.info(country.decode("ascii"))
+    if "bban" not in entry:
+        return None
+    form = _IBAN_PARTS.sub(lambda part: _IBAN_CLASSES[part[2]] + f"{{{part[1]}}}", entry["bban"])
+    return re.compile(form.encode("ascii"))
 
 
 def _find_bics(data: bytes) -> Iterator[Candidate]:

@@ -55,8 +55,11 @@ _SORT_CODE = pattern(rb"(?i)sort ?code" + _BETWEEN + rb"((?-i:\d{2}[\- ]\d{2}[\-
 
 _COORDINATES = pattern(
     rb"[+\-]?\d{1,2}\.\d{4,15}(?:\xc2\xb0)?[ ]?[NS]?\s{0,2}[,;/ ]\s{0,2}[+\-]?\d{1,3}\.\d{4,15}(?:\xc2\xb0)?(?:[ ]?[EW]\b)?"
+    # The second number with its name: "lat 52.5200, lon 13.4050", also as JSON or in a query.
+    rb"|[+\-]?\d{1,2}\.\d{4,15}[\"']?\s{0,2}(?:[,;/&]|\band\b)?\s{0,16}[\"']?(?i:lon(?:g(?:itude)?)?|lng)[\"']?\s{0,2}[:=]?\s{0,2}[\"']?[+\-]?\d{1,3}\.\d{4,15}"
     rb"|\d{1,2}\xc2\xb0[ ]?\d{1,2}(?:'|\xe2\x80\xb2|\xe2\x80\x99)[ ]?(?:\d{1,2}(?:\.\d{1,4})?(?:\"|\xe2\x80\xb3|\xe2\x80\x9d|'')[ ]?)?[NS],?[ ]{0,2}\d{1,3}\xc2\xb0[ ]?\d{1,2}(?:'|\xe2\x80\xb2|\xe2\x80\x99)[ ]?(?:\d{1,2}(?:\.\d{1,4})?(?:\"|\xe2\x80\xb3|\xe2\x80\x9d|'')[ ]?)?[EW]"
 )
+_MINUTES = pattern(rb"\xc2\xb0 ?\d")
 _NUMBER = pattern(rb"[+\-]?\d{1,3}\.\d+")
 _PLACE = Words(rb"lat|lon|lng|gps|coord|location|position|\bgeo|\bat\b|map|point")
 
@@ -113,12 +116,12 @@ def _find_coordinates(data: bytes) -> Iterator[Candidate]:
             continue
         if end < len(data) and data[end] in b".," and data[end + 1 : end + 2].isdigit():
             continue
-        if b"." in value and b"'" not in value:
+        if not _MINUTES.search(value):
             numbers = [float(number) for number in _NUMBER.findall(value)]
             if len(numbers) != 2 or abs(numbers[0]) > 90 or abs(numbers[1]) > 180:
                 continue
         near = _PLACE.before(data, start)
-        certain = value[-1:] in b"EW" or b"\xc2\xb0" in value
+        certain = value[-1:] in b"EW" or b"\xc2\xb0" in value or b"l" in value.lower()
         yield Candidate(start, end, 0.9 if near or certain else 0.45, "pair of degrees")
 
 

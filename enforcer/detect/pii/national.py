@@ -95,10 +95,11 @@ class _Plan:
     def find(self, data: bytes) -> Iterator[tuple[Recogniser, Candidate] | None]:
         """Every number of the members' rows, checked."""
         left = CHECKS_MAX
-        if _word_places(self, data) > CHECKS_MAX:
+        words = list(islice(spans(self.any_word, data), CHECKS_MAX + 1))
+        if len(words) > CHECKS_MAX:
             yield None
             return
-        for index, start, end, confidence, reason in _places(self, data):
+        for index, start, end, confidence, reason in _places(self, data, words):
             if left == 0:
                 yield None
                 return
@@ -133,14 +134,12 @@ class NationalNumbers:
         )
 
 
-def _word_places(plan: _Plan, data: bytes) -> int:
-    """How many words there are to look behind, counted no further than what is too many."""
-    return sum(1 for _ in islice(plan.any_word.finditer(data), CHECKS_MAX + 1))
-
-
-def _places(plan: _Plan, data: bytes) -> Iterator[tuple[int, int, int, float, str]]:
+def _places(
+    plan: _Plan, data: bytes, words: list[tuple[int, int]]
+) -> Iterator[tuple[int, int, int, float, str]]:
     """(row, start, end, confidence, reason) of everything that could be a number, unchecked."""
-    yield from _behind_words(plan, data)
+    if words:
+        yield from _behind_words(plan, data, words)
     for at in plan.which_strict.of(data):
         index = plan.strict_rows[at]
         compiled = plan.strict[index]
@@ -154,22 +153,24 @@ def _places(plan: _Plan, data: bytes) -> Iterator[tuple[int, int, int, float, st
             yield index, start, end, alone, "check digit, form" if checked else "form"
 
 
-def _behind_words(plan: _Plan, data: bytes) -> Iterator[tuple[int, int, int, float, str]]:
-    for word in plan.any_word.finditer(data):
-        begin, stop = word.end(), min(len(data), word.end() + _WINDOW_BYTES)
+def _behind_words(
+    plan: _Plan, data: bytes, words: list[tuple[int, int]]
+) -> Iterator[tuple[int, int, int, float, str]]:
+    for first, begin in words:
+        word, stop = data[first:begin], min(len(data), begin + _WINDOW_BYTES)
         window = data[begin:stop]
         if not _SOME_DIGITS.search(window):
             continue
-        own = set(plan.whose_word.of(word.group(0)))
+        own = set(plan.whose_word.of(word))
         forms = plan.which_form.of(window)
         for index in sorted(forms):
             mine = index in own
             row = plan.rows[index]
-            if not mine and own and not _is_general(word.group(0)):
+            if not mine and own and not _is_general(word):
                 continue
-            if not mine and (row.check == "own.any" or not _is_general(word.group(0))):
+            if not mine and (row.check == "own.any" or not _is_general(word)):
                 continue
-            common = mine and _is_common(word.group(0))
+            common = mine and _is_common(word)
             confidence = _OWN_WORD if mine else max(_GENERAL_WORD, row.alone)
             for match in plan.forms[index].finditer(data, begin, min(len(data), stop + 24)):
                 start, end = match.span()

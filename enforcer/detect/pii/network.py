@@ -67,7 +67,7 @@ def _find_emails(data: bytes) -> Iterator[Candidate]:
         if start == at or data[at - 1] in _NO_LOCAL_END:
             continue
         labels = data[at + 1 : end].split(b".")
-        followed = _UNSPACED_BEHIND.search(labels[-1])
+        followed = None if labels[-1].isascii() else _UNSPACED_BEHIND.search(labels[-1])
         if followed is not None:
             labels[-1] = followed.group(1)
             end -= len(followed.group(2))
@@ -92,7 +92,7 @@ def _find_emails(data: bytes) -> Iterator[Candidate]:
 def _local_start(data: bytes, start: int, at: int) -> int:
     """Where the local part starts: punctuation before it is the sentence's or the code's."""
     # What stands in front of the last "name=" belongs to a query string or to code.
-    assigned = _ASSIGNED.match(data[start:at])
+    assigned = _ASSIGNED.match(data[start:at]) if data.find(b"=", start, at) >= 0 else None
     if assigned is not None:
         start += assigned.end()
     while start < at and data[start] in _MENTION_EDGE:

@@ -85,10 +85,8 @@ def _groups(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
     """The groups of digits of a run as (start, end), those joined to a word left out."""
     groups: list[tuple[int, int]] = []
     at = start
-    while at < end:
-        stop = at
-        while stop < end and 48 <= data[stop] <= 57:
-            stop += 1
+    for digits in data[start:end].replace(b"-", b" ").split(b" "):
+        stop = at + len(digits)
         groups.append((at, stop))
         at = stop + 1
     # A UUID or an order code joins letters to its digits by hyphens: such groups are no card's.

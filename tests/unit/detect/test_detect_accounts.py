@@ -6,6 +6,7 @@ import string
 from hashlib import sha256
 
 import pytest
+from stdnum import iban
 
 from enforcer.detect import pii
 from enforcer.detect.pii import accounts, numbers
@@ -124,6 +125,23 @@ def test_generated_values_are_found_and_changed_ones_are_not(kind, make, lead):
         alarms += bool(values(f"{lead}{changed(value, rng)}, thanks", kind))
     assert found >= 291
     assert alarms <= 3
+
+
+@pytest.mark.parametrize("country", ["DE", "GB", "FR", "MT", "NO", "ZZ"])
+def test_a_number_of_an_account_is_what_the_registry_says(country):
+    """
+    Form and check digits are judged as python-stdnum judges them, for what is right and what is nearly.
+    """
+    rng = random.Random(5)
+    for _ in range(400):
+        letters = "0123456789ABMW" if rng.random() < 0.5 else "0123456789"
+        tail = "".join(rng.choices(letters, k=rng.randint(11, 27)))
+        value = country + iban.calc_check_digits(f"{country}00{tail}") + tail
+        expected = iban.is_valid(value, check_country=False)
+        assert accounts._iban_valid(value.encode()) == expected, value
+    good = "DE89370400440532013000"
+    assert accounts._iban_valid(good.encode())
+    assert not accounts._iban_valid(good.replace("37", "73").encode())
 
 
 def test_hardware_addresses_are_not_longer_fingerprints():

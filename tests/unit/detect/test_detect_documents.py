@@ -29,6 +29,9 @@ FOUND = [
     ("bank_account", "account number 123456789012", ["123456789012"]),
     ("uk_sort_code", "sort code: 12-34-56", ["12-34-56"]),
     ("coordinates", "GPS 48.858222, 2.294500.", ["48.858222, 2.294500"]),
+    ("coordinates", "lat 52.5200, lon 13.4050", ["52.5200, lon 13.4050"]),
+    ("coordinates", "?lat=52.5200&lng=-13.4050", ["52.5200&lng=-13.4050"]),
+    ("coordinates", "52°31′12.5″N, 13°24′17″E", ["52°31′12.5″N, 13°24′17″E"]),  # noqa: RUF001 — the signs of degrees
     ("coordinates", "40°26'46\"N 79°58'56\"W", ["40°26'46\"N 79°58'56\"W"]),
     ("url_credentials", "see https://user:s3cret@host.example/x.", ["https://user:s3cret@host.example/x"]),
     ("date", "on 2000-04-16 11:34:35, the", ["2000-04-16 11:34:35"]),
@@ -47,6 +50,7 @@ NOT_FOUND = [
     ("medical_record_number", "the patient has 12345 friends"),
     ("bank_account", "on account of 12345678 reasons it was closed"),
     ("coordinates", "prices 99.9999, 240.1234 and 3.1415926, -200.55555"),
+    ("coordinates", "lat 99.5200, lon 13.4050"),
     ("coordinates", "version 1.2345.6, 2.3456"),
     ("url_credentials", "https://host.example:8080/a@b"),
     ("date", "version 1.2.2020, 99/99/2020, 2020-13-40, 1/2/3/2020"),

@@ -80,6 +80,15 @@ def test_a_placeholder_is_no_secret(name, value):
         assert spans(text, "generic_secret") == []
 
 
+def test_an_account_number_of_digits_in_sequence_is_no_placeholder():
+    """
+    Only what is secret in a token can be a placeholder: the numbers before it may be 123456789.
+    """
+    rest = "-123456789012-1234567890123-"
+    assert [f.kind for f in secrets.scan("xoxb" + rest + "aB3dE5gH7jK9mN1pQ3rS5tU7")] == ["slack_bot_token"]  # fmt: skip
+    assert secrets.scan("xoxb" + rest + "x" * 24) == []
+
+
 def test_a_secret_is_found_in_the_midst_of_its_like():
     """
     Of many kinds in one text each is found once, and the more particular kind stands.
