@@ -209,13 +209,13 @@ def _main_region(code: bytes) -> re.Pattern[bytes] | None:
     if metadata is None or metadata.leading_digits is not None:
         return _NO_NUMBER
     types = (metadata.fixed_line, metadata.mobile, metadata.toll_free, metadata.premium_rate, metadata.shared_cost, metadata.voip, metadata.personal_number, metadata.pager, metadata.uan, metadata.voicemail)  # fmt: skip
-    any_type = "|".join([_described(each) for each in types if each is not None])
+    any_type = "|".join([_described(each) for each in types])
     return re.compile(f"(?={_described(metadata.general_desc)})(?:{any_type})".encode())
 
 
-def _described(numbers: phonenumbers.PhoneNumberDesc) -> str:
+def _described(numbers: phonenumbers.PhoneNumberDesc | None) -> str:
     """A pattern of what a description says: its form, and the lengths that are possible."""
-    if not numbers.national_number_pattern:
+    if numbers is None or not numbers.national_number_pattern:
         return "(?!)"
     lengths = "|".join([rf"\d{{{length}}}" for length in numbers.possible_length if length > 0])
     long = rf"(?=(?:{lengths})\Z)" if lengths else ""
