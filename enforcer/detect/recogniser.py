@@ -181,7 +181,7 @@ class Words:
             made.Add(b"(?i)" + utf8(source))
         made.Compile()
         # The package's own set under its wrapper: what that adds is a check for str, at every call.
-        self._match: Callable[[bytes], list[int]] = made._set.Match  # noqa: SLF001
+        self._match: Callable[[bytes], list[int]] = made._set.Match  # noqa: SLF001 — see above
 
     def of(self, value: bytes) -> Sequence[int]:
         """Indexes of the patterns found, in no particular order."""

@@ -236,7 +236,7 @@ def _compiled(owned: list[_Owned]) -> Program:
     matcher.Add(b"")
     matcher.Compile()
     # Its own set under the package's wrapper, which asks at every call whether the text is a str.
-    return Program(matcher, matcher._set.Match, tuple([owner for _, owner in owned]), len(owned))  # noqa: SLF001
+    return Program(matcher, matcher._set.Match, tuple([owner for _, owner in owned]), len(owned))  # noqa: SLF001 — see above
 
 
 def _hit(program: Program, data: bytes) -> Sequence[_Owner]:
