@@ -220,7 +220,10 @@ def _ssl_context(
         elif "ssl.key.location" in values:
             raise ConfigError(f"{where}: ssl.key.location needs ssl.certificate.location")
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{where}: certificates cannot be used: {error}") from error
+        raise ConfigError(
+            f"{where}: certificates cannot be used: {error}",
+            help="ssl.ca.location, ssl.certificate.location and ssl.key.location name PEM files",
+        ) from error
     return context
 
 

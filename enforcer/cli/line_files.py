@@ -53,7 +53,8 @@ def text_of(row: dict[str, Any], name: str) -> str:
     """A text of a row, or a ``RequestError`` that names it."""
     value = row.get(name)
     if not isinstance(value, str):
-        raise RequestError(f"`{name}` is a text", code="invalid_request", place=name)
+        wrong = f"`{name}` must be a text" if name in row else f"the line has no `{name}`, a text"
+        raise RequestError(wrong, code="invalid_request", place=name)
     return value
 
 

@@ -20,7 +20,7 @@ from typer.main import get_command_name
 from enforcer import __version__
 from enforcer.cli.verbs import Verb, present
 from enforcer.config import Settings, is_set
-from enforcer.errors import EnforcerError
+from enforcer.errors import EnforcerError, PolicyError, Span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -176,7 +176,9 @@ def report(error: EnforcerError) -> int:
     """Tell the user what is wrong and what to do next; the exit code."""
     if _debug():
         traceback.print_exception(error)
-    say(f"error[{error.code}]: {error.message}")
+    span = error.span if isinstance(error, PolicyError) else Span()
+    place = f"{span}: " if span != Span() else ""
+    say(f"{place}error[{error.code}]: {error.message}")
     if error.help:
         say(f"help: {error.help}")
     return error.exit_code

@@ -44,7 +44,7 @@ def _count(row: dict[str, Any]) -> dict[str, Any]:
             raise RequestError("`chat` is a chat body", code="invalid_request", place="chat")
         model = row.get("model", row["chat"].get("model"))
         if not isinstance(model, str):
-            raise RequestError("`model` is a text", code="invalid_request", place="model")
+            raise RequestError("`model` must be a text", code="invalid_request", place="model")
         request = openai_body.chat_request(model, row["chat"], provider)
         return _shown(tokens.count_request(request))
     text = text_of(row, "text")
@@ -53,6 +53,10 @@ def _count(row: dict[str, Any]) -> dict[str, Any]:
             return _shown(tokens.count_in(text, text_of(row, "encoding")))
         except UnknownVocabularyError as error:
             raise RequestError(str(error), code="invalid_request", place="encoding") from None
+    if "model" not in row:
+        raise RequestError(
+            "the line has neither `model` nor `encoding`", code="invalid_request", place="model"
+        )
     return _shown(tokens.count_text(text, text_of(row, "model"), provider))
 
 

@@ -29,6 +29,25 @@ def test_a_bad_line_is_answered_with_an_error(tmp_path, capsys, verb):
     assert all(set(answer) == {"error"} for answer in answers)
 
 
+@pytest.mark.parametrize(
+    ("verb", "line", "words"),
+    [
+        ("scan", "{}", "the line has no `text`, a text"),
+        ("scan", '{"text": 1}', "`text` must be a text"),
+        ("tokens", '{"text": "a"}', "the line has neither `model` nor `encoding`"),
+        ("cost", "{}", "the line has no `provider`, a text"),
+    ],
+    ids=["no-text", "number", "no-model", "no-provider"],
+)
+def test_what_a_line_lacks_is_named(tmp_path, capsys, verb, line, words):
+    """A field that is not there is said to be missing, one of another type to be wrong."""
+    (tmp_path / "in.jsonl").write_text(line + "\n")
+
+    assert run([verb, "--input", str(tmp_path / "in.jsonl")]) == 0
+
+    assert json.loads(capsys.readouterr().out) == {"error": f"invalid_request: {words}"}
+
+
 def test_tokens_counts_texts_and_chats(tmp_path, capsys):
     """Exact counts have no bound, estimates have one; special tokens in text are text."""
     answers = lines(tmp_path, capsys, "tokens", rows=[

@@ -14,7 +14,7 @@ import typer
 from enforcer import __version__
 from enforcer.cli import main, verbs
 from enforcer.cli.verbs import Verb
-from enforcer.errors import ConflictError, NotFoundError, PolicyError, UnavailableError
+from enforcer.errors import ConflictError, NotFoundError, PolicyError, Span, UnavailableError
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 # In a process of its own, `enforcer --help` may import these only by mistake: each costs more than
@@ -237,6 +237,18 @@ def test_an_error_on_purpose_is_its_line_and_code(with_verb, capsys, error, code
 
     assert main.run(["try"]) == code
     assert capsys.readouterr() == ("", f"error[{error.code}]: bad\nhelp: do this\n")
+
+
+def test_a_policy_error_names_its_place(with_verb, capsys) -> None:
+    """What an author has to change is found by file, line and column, or by the option it came with."""
+
+    def fail() -> None:
+        raise PolicyError("bad", span=Span("--then", 1, 11))
+
+    with_verb(fail)
+
+    assert main.run(["try"]) == 3
+    assert capsys.readouterr() == ("", "--then:1:11: error[policy]: bad\n")
 
 
 def test_a_bug_is_one_line_and_code_one(with_verb, capsys, monkeypatch) -> None:
