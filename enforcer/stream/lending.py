@@ -17,6 +17,7 @@ Nothing here is remembered that rows do not say, but what requests were turned f
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
@@ -162,10 +163,13 @@ class Lending:
         if not self._wanted and not self._tenants:
             return
         now_us = max(now_us, self._heard_us)
-        wanted, self._wanted = self._wanted, {}
+        wanted = dict(islice(self._wanted.items(), TENDED_MAX))
+        self._wanted = dict(islice(self._wanted.items(), TENDED_MAX, None))
         is_due = now_us >= self._due_us
         touched = [
-            r for r in self._tenants if r not in wanted and (is_due or self._rows.is_changed(r))
+            r
+            for r in self._tenants
+            if r not in wanted and r not in self._wanted and (is_due or self._rows.is_changed(r))
         ]
         if len(touched) > TENDED_MAX:
             touched = [r for r in touched if self._rows.is_changed(r) or self._is_due(r, now_us)]

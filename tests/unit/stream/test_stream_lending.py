@@ -105,3 +105,17 @@ def test_of_many_slices_each_has_its_turn(monkeypatch):
         ("repay", row, 100) for row in rows[2:]
     ]
     assert leases.slice_usd_nano(floor.rows.get(state.lease_key(rows[-1]))) == 0
+
+
+def test_a_cut_asks_for_so_many_slices_and_the_next_for_the_others(monkeypatch):
+    """A budget with a key may want thousands at once: no cut holds the loop up for all of them, and none is forgotten."""
+    monkeypatch.setattr(lending, "TENDED_MAX", 2)
+    monkeypatch.setattr(leasing, "limit_usd_nano", lambda _program, _row: 1_000)
+    floor = Floor()
+    rows = [state.budget_key("acme", "p", "company", f"team{n}", "total") for n in range(5)]
+    floor.lending.want(leasing.Want(row, TENANT, 7, 0) for row in rows)
+    for cut in range(1, 4):
+        floor.lending.speak(2_000_000)
+        assert len(floor.said) == min(2 * cut, 5)
+    assert [record.row for _, record in floor.said] == rows
+    assert not floor.lending.has_wants
