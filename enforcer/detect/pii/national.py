@@ -210,8 +210,9 @@ def _joined(data: bytes, start: int, end: int) -> bool:
 
 
 def _strict(row: Row) -> str:
-    # Only where a word begins, as ``_joined`` has it: else each digit of many would begin every form anew.
-    return rf"\b(?:{row.strict or row.form})"
+    # Only whole words, as ``_joined`` has it: else each digit of many would begin every form anew, and the
+    # beginning of an IBAN be looked at as every shorter number.
+    return rf"\b(?:{row.strict or row.form})\b"
 
 
 FAMILY = NationalNumbers()

@@ -42,6 +42,7 @@ _COMMON_ENDINGS = frozenset(
 _NO_LOCAL_END = frozenset(b".'&/=!#$^*{}~")
 _MENTION_EDGE = b".'&/=!#$^*{}~-"
 
+_OCTETS = frozenset([b"%d" % octet for octet in range(256)])
 _IPV4 = pattern(rb"(?:\d{1,3}\.){3}\d{1,3}")
 _IPV6 = pattern(
     rb"(?:[0-9A-Fa-f]{0,4}:){2,6}(?:\d{1,3}\.){3}\d{1,3}"
@@ -125,7 +126,7 @@ def _find_ipv4(data: bytes) -> Iterator[Candidate]:
         if end < len(data) and data[end] == 46 and digit_at(data, end + 1):
             continue
         octets = data[start:end].split(b".")
-        if any(int(octet) > 255 or (len(octet) > 1 and octet[0] == 48) for octet in octets):
+        if not _OCTETS.issuperset(octets):
             continue
         words = _BEFORE_IP.before(data, start)
         if _VERSION in words:
