@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 PATIENCE_S: Final = 0.005
 """So long the answer to a request may take before the next one goes over another connection."""
 _WATCH_S: Final = 1.0
+_CLOSE_S: Final = 1.0
 _METADATA_TRIES: Final = 3
 """What is asked for may be an answer under way already, to a question that did not name the topic."""
 SEQUENCE_MASK: Final = 0x7FFF_FFFF
@@ -152,11 +153,14 @@ class Courier:
         for handle in (self._flush_at, self._watch):
             if handle is not None:
                 handle.cancel()
+        if self._connecting:
+            # aiokafka leaves the socket of a connection open that is cancelled halfway.
+            await asyncio.wait(self._connecting, timeout=_CLOSE_S)
         for task in self._connecting:
             task.cancel()
         await asyncio.gather(*self._connecting, return_exceptions=True)
         with contextlib.suppress(Exception):
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(_CLOSE_S):
                 await self.client.close()
 
     async def new_producer_id(self) -> tuple[int, int]:
@@ -264,7 +268,7 @@ class Courier:
             connection = await self.client._get_conn(node, group=_group(number))  # noqa: SLF001 — as above
         except Exception:  # noqa: BLE001 — whatever it is, these batches were not sent
             connection = None
-        if connection is None:
+        if connection is None or self._is_closed:
             self._failed(place, batches, kafka_errors.NodeNotReadyError())
             return
         self._write(place, batches, connection)
