@@ -34,15 +34,11 @@ check: $(VENV)/.dev            ## format, lint, types, imports, tidy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest -q tests/tidy -p no:cacheprovider
 
-# Coverage is of the pure packages, by their own tests: tracing the others' would take minutes and show less.
-PURE := $(addprefix tests/unit/,audit cel detect engine events policy state)
-
 test: $(VENV)/.dev             ## all tests, on the same real Kafka
 	$(BIN)/python -m pytest -q tests/chaos
 	$(BIN)/python -m pytest -q -n 3 --dist loadgroup tests/integration
 	$(BIN)/python -m pytest -q -n 2 tests/simulation
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(PURE) tests/conformance
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup tests/unit tests/tidy $(PURE:%=--ignore=%)
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup --cov --cov-report=term:skip-covered tests/unit tests/conformance tests/tidy
 
 ci: check test                 ## what CI runs
 
