@@ -337,3 +337,27 @@ async def test_what_fails_to_connect_in_whatever_way_is_tried_again(
     kafka.open[0].answer((0, 0, 3))
     assert await asyncio.wait_for(sent, 1) == 3
     await courier.close()
+
+
+async def test_a_connection_being_made_is_waited_for_at_the_close_and_carries_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Cancelled halfway its socket would stay open; and after the close nothing is sent."""
+    kafka, courier, config = desk(monkeypatch)
+    answered = asyncio.Event()
+    connect = kafka._get_conn
+
+    async def slowly(node: int, *, group: str) -> Connection:
+        await answered.wait()
+        return await connect(node, group=group)
+
+    monkeypatch.setattr(kafka, "_get_conn", slowly)
+    send = asyncio.ensure_future(lane(courier, config, 1).send("t", 0, [RECORD]))
+    await turns()
+    closing = asyncio.create_task(courier.close())
+    await turns()
+    answered.set()
+    await closing
+    (connection,) = kafka.open
+    assert connection.sent == []
+    send.cancel()
