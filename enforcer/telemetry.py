@@ -13,11 +13,11 @@ import sys
 import time
 import traceback
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TextIO, TypeVar
 
 import orjson
 import structlog
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -25,7 +25,7 @@ from prometheus_client.core import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 
 _T = TypeVar("_T")
 
@@ -148,6 +148,14 @@ class _Buckets:
         return family
 
 
+class _Shown(NamedTuple):
+    """A gauge that is asked for."""
+
+    text: str
+    ask: Callable[[], Mapping[str, float]]
+    label: str
+
+
 class Metrics:
     """
     The process's metrics: plain numbers, added to once a slice, turned into Prometheus's form when asked.
@@ -160,9 +168,21 @@ class Metrics:
         self._lag: dict[tuple[str, int], int] = {}
         self._lag_seconds: dict[tuple[str, int], float] = {}
         self._standby: dict[int, tuple[int, bool]] = {}
+        self._open: dict[int, int] = {}
         self._latency = _Buckets(LATENCY_EDGES_S)
         self._commit = _Buckets(_COMMIT_EDGES_S)
         self._policy_age_s = 0.0
+        self._shown: dict[str, _Shown] = {}
+
+    def show(
+        self, name: str, text: str, ask: Callable[[], Mapping[str, float]], *, label: str = ""
+    ) -> None:
+        """
+        A gauge whose values are asked for when somebody wants to see them: by *label*'s values, which must be few.
+
+        Without a label the one value stands under ``""``.
+        """
+        self._shown[name] = _Shown(text, ask, label)
 
     def decided(self, verdict: str, n: int = 1) -> None:
         """*n* decisions with *verdict* were told."""
@@ -178,8 +198,13 @@ class Metrics:
         self._lag[topic, partition] = records
         self._lag_seconds[topic, partition] = seconds
 
+    def holds(self, partition: int, reservations: int) -> None:
+        """So many calls of a partition hold a part of a budget, or have usage that waits for its request."""
+        self._open[partition] = reservations
+
     def lag_forget(self, partition: int) -> None:
         """The partition is not ours any more."""
+        self._open.pop(partition, None)
         for lags in (self._lag, self._lag_seconds):
             for key in [key for key in lags if key[1] == partition]:
                 del lags[key]
@@ -241,6 +266,8 @@ class Metrics:
         """Everything, in Prometheus's text form."""
         registry = CollectorRegistry()
         registry.register(self)
+        # Memory, descriptors and CPU of this process, under the names that every Prometheus client gives them.
+        ProcessCollector(registry=registry)
         return generate_latest(registry)
 
     def collect(self) -> Iterator[Any]:
@@ -260,6 +287,7 @@ class Metrics:
                 lags.add_metric([topic, str(partition)], lag)
             yield lags
         yield from self._standby_families()
+        yield from self._shown_families()
         yield self._latency.family(
             "enforcer_decision_latency_seconds", "Request's record time to acknowledged verdict."
         )
@@ -287,6 +315,23 @@ class Metrics:
             warm.add_metric([str(partition)], float(is_warm))
         yield behind
         yield warm
+
+    def _shown_families(self) -> Iterator[GaugeMetricFamily]:
+        held = GaugeMetricFamily(
+            "enforcer_open_reservations", "Calls whose end is awaited.", labels=["partition"]
+        )
+        for partition, count in sorted(self._open.items()):
+            held.add_metric([str(partition)], count)
+        yield held
+        for name, shown in self._shown.items():
+            labels = [shown.label] if shown.label else []
+            family = GaugeMetricFamily(f"enforcer_{name}", shown.text, labels=labels)
+            for of, value in shown.ask().items():
+                family.add_metric([of] if labels else [], value)
+            yield family
+        blocks = GaugeMetricFamily("enforcer_python_blocks", "Memory blocks that Python holds.")
+        blocks.add_metric([], sys.getallocatedblocks())
+        yield blocks
 
     def _add(self, name: str, n: float, label: str = "", value: str = "") -> None:
         key = (name, label, value)

@@ -255,7 +255,7 @@ async def serve(
     parent: ChildEnd | None = None,
 ) -> None:
     """Run one worker in this event loop until SIGTERM or SIGINT, or until *parent* has gone."""
-    from enforcer import detect  # noqa: PLC0415 — vocabularies take their time
+    from enforcer import detect, store  # noqa: PLC0415 — vocabularies take their time
     from enforcer.broker import KafkaBroker  # noqa: PLC0415 — as above
     from enforcer.engine import Engine, EngineConfig  # noqa: PLC0415 — as above
     from enforcer.stream.tables import open_table  # noqa: PLC0415 — as above
@@ -264,12 +264,17 @@ async def serve(
     from enforcer.telemetry import HealthServer, Metrics  # noqa: PLC0415 — as above
 
     metrics = Metrics()
+    facts = detect.FactCache(os.urandom(_FACT_CACHE_KEY_BYTES))
+    metrics.show("facts_cached", "Texts whose facts are remembered.", lambda: {"": len(facts)})
+    metrics.show(
+        "table_memory_bytes", "Memory that RocksDB holds.", store.memory_bytes, label="part"
+    )
     engine = Engine(
         EngineConfig(
             pseudonym_key=config.pseudonym_key,
             redaction_key=config.redaction_key,
             models=models or detect.Models(),
-            fact_cache=detect.FactCache(os.urandom(_FACT_CACHE_KEY_BYTES)),
+            fact_cache=facts,
             timed=metrics.detected,
         )
     )

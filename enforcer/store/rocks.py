@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import functools
 import shutil
-from typing import TYPE_CHECKING, Any
+import weakref
+from typing import TYPE_CHECKING, Any, Final
 
 from rocksdict import (
     BlockBasedOptions,
@@ -41,6 +42,26 @@ _PAGE_ROWS = 1_000
 _FULL = ("no space left", "file too large", "disk quota exceeded", "space limit reached")
 _LOCKED = ("lock hold by current process", "/lock:", "while lock file")
 _UNREADABLE = ("io error", "os error", "permission denied", "read-only file system")
+
+
+_OPEN: Final[weakref.WeakSet[RocksTable]] = weakref.WeakSet()
+_PARTS: Final = (
+    ("memtables", "rocksdb.size-all-mem-tables"),
+    ("readers", "rocksdb.estimate-table-readers-mem"),
+)
+
+
+def memory_bytes() -> dict[str, float]:
+    """
+    What RocksDB says it holds in memory for all tables that are open in this process.
+
+    Returns: ``block_cache``, which is one for all; ``memtables``, rows that are not in files yet; ``readers``, what is
+    held of open files outside the cache.
+    """
+    found: dict[str, float] = {"block_cache": float(_block_cache().get_usage())}
+    for part, name in _PARTS:
+        found[part] = float(sum(table.property_of(name) for table in list(_OPEN)))
+    return found
 
 
 class RocksTable:
@@ -132,7 +153,14 @@ class RocksTable:
         except OSError as error:
             raise UnavailableError(f"{path} cannot be deleted: {error}") from error
 
+    def property_of(self, name: str) -> int:
+        """A number that RocksDB tells about itself, by its name; 0 when the table is closed."""
+        if self._database is None or self._database is _CLOSED:
+            return 0
+        return self._database.property_int_value(name) or 0
+
     def _open(self) -> Any:
+        _OPEN.add(self)
         try:
             return Rdict(str(self._path), _options())
         except Exception as error:

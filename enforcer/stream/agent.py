@@ -296,6 +296,11 @@ class Agent:
         return self._tenure.inputs.size(name) if self._tenure is not None else (0, 0)
 
     @property
+    def open_reservations(self) -> int:
+        """How many calls, and reports without one, wait for their end."""
+        return 0 if self._tenure is None else len(self._tenure.queue)
+
+    @property
     def lag_ms(self) -> int:
         """How late the newest record was taken."""
         return self._tenure.lag_ms if self._tenure is not None else 0

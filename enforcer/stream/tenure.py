@@ -102,7 +102,7 @@ class Tenure:
         foresight, program_of = services.engine.foresight, services.policies.table.program
         self.elsewhere = ReadElsewhere(services.text_readers, foresight, program_of, self.inputs)
         self._ahead = LookAhead(foresight, program_of, self.elsewhere)
-        self._queue = state.ExpiryQueue()
+        self.queue = state.ExpiryQueue()
         self._sweep = Sweep(table, self._rows)
         self._lending = Lending(
             partition,
@@ -134,7 +134,7 @@ class Tenure:
         """The tenure that begins with what a takeover found. A table with many open calls takes its time."""
         tenure = cls(services, table, taken, partition=partition, condemned=condemned)
         is_cold = taken.restored.cold is not None
-        leaks = await rebuild(table, tenure._queue, leaks=is_cold, seen=tenure._seen)
+        leaks = await rebuild(table, tenure.queue, leaks=is_cold, seen=tenure._seen)
         if leaks:
             tenure._mend(leaks)
         if taken.tail_lost:
@@ -149,7 +149,7 @@ class Tenure:
     def _mend(self, leaks: tuple[events.Effect, ...]) -> None:
         """Charge reservations whose calls the changelog has forgotten: no usage will ever find them."""
         self._log.warning("reservations_leaked", rows=len(leaks) // 2)
-        state.apply_all(self._rows, leaks, queue=self._queue)
+        state.apply_all(self._rows, leaks, queue=self.queue)
         for account, effects in state.by_account(leaks):
             self._enter("expiry", account, b"", ("leaked",), effects)
 
@@ -397,7 +397,7 @@ class Tenure:
             self._slice.add(out, record, outcome)
 
     def _outcome(self, place: Place, arrival: Arrival, told: Told | None) -> Outcome:
-        services, rows, queue = self._services, self._rows, self._queue
+        services, rows, queue = self._services, self._rows, self.queue
         engine, program = services.engine, services.policies.table.program
         if told is not None and place in self._condemned and not told.is_refusal:
             # It raised while it was redone. What was told stands, though its effects cannot be found again.
@@ -427,7 +427,7 @@ class Tenure:
             if self._is_condemned(place):
                 outcome = engine.refuse_usage(arrival)
             else:
-                outcome = engine.usage(program, arrival, self._rows, self._queue)
+                outcome = engine.usage(program, arrival, self._rows, self.queue)
         except Exception as error:
             raise named(place, error) from error
         self._write(outcome, arrival, headers_of(record)[0])

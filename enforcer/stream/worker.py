@@ -439,6 +439,7 @@ class Worker:
             for partition, agent in self._agents.items():
                 if partition not in self._fetched:
                     continue
+                self.metrics.holds(partition, agent.open_reservations)
                 for name in INPUTS:
                     end = self._reader.end(self.config.topic(name), partition)
                     behind = agent.behind(name, end) if end is not None else 0

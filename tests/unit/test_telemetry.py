@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -87,6 +88,9 @@ def test_metrics_are_exposed_under_their_names(monkeypatch: pytest.MonkeyPatch) 
     metrics.policies_changed()
     metrics.commit_failed()
     metrics.standby(3, 12, is_warm=True)
+    metrics.holds(2, 5)
+    metrics.show("facts_cached", "Facts.", lambda: {"": 9})
+    metrics.show("table_memory_bytes", "Memory.", lambda: {"memtables": 7.0}, label="part")
 
     text = metrics.exposition().decode()
     for line in (
@@ -111,13 +115,32 @@ def test_metrics_are_exposed_under_their_names(monkeypatch: pytest.MonkeyPatch) 
         "enforcer_commit_failures_total 1.0",
         'enforcer_standby_lag_records{partition="3"} 12.0',
         'enforcer_standby_warm{partition="3"} 1.0',
+        'enforcer_open_reservations{partition="2"} 5.0',
+        "enforcer_facts_cached 9.0",
+        'enforcer_table_memory_bytes{part="memtables"} 7.0',
     ):
         assert line in text.splitlines(), line
 
     metrics.standby_forget(3)
     assert "enforcer_standby_warm{" not in metrics.exposition().decode()
     metrics.lag_forget(2)
-    assert "enforcer_lag_records{" not in metrics.exposition().decode()
+    text = metrics.exposition().decode()
+    assert "enforcer_lag_records{" not in text
+    assert "enforcer_open_reservations{" not in text
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc: no such figures")
+def test_a_process_tells_its_memory_and_its_open_files() -> None:
+    """Under the names that every Prometheus client gives them, so that dashboards find them; Python's blocks besides."""
+    told = dict(
+        line.split(" ", 1)
+        for line in Metrics().exposition().decode().splitlines()
+        if line[0] != "#"
+    )
+
+    assert float(told["process_resident_memory_bytes"]) > 1e7
+    assert float(told["process_open_fds"]) > 3
+    assert float(told["enforcer_python_blocks"]) > 10_000
 
 
 def test_counters_without_labels_stand_at_zero_from_the_start() -> None:

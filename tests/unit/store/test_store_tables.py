@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from enforcer.errors import AgentCorruptedError, ConflictError, UnavailableError
-from enforcer.store import MemoryTable, Meta, RocksTable, Table
+from enforcer.store import MemoryTable, Meta, RocksTable, Table, memory_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -286,3 +286,14 @@ def test_a_table_without_its_manifest_is_damaged(tmp_path):
 
     with pytest.raises(AgentCorruptedError):
         RocksTable(tmp_path / "t").get(b"k")
+
+
+def test_the_memory_of_open_tables_is_told_and_that_of_closed_ones_is_not(tmp_path: Path) -> None:
+    """Rows in memory count as memtables; a table that is closed holds nothing."""
+    before = memory_bytes()["memtables"]
+    table = RocksTable(tmp_path / "t")
+    table.write({b"%06d" % number: bytes(1_000) for number in range(1_000)})
+
+    assert memory_bytes()["memtables"] >= before + 1_000_000
+    table.close()
+    assert memory_bytes()["memtables"] == before
