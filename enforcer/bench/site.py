@@ -11,7 +11,7 @@ import contextlib
 import os
 import shutil
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,11 +22,13 @@ from enforcer.bench import workload
 from enforcer.broker import Broker, BrokerConfig, KafkaBroker, NewTopicSpec, topics
 from enforcer.local import Progress, Stack
 from enforcer.local.jvm import Jit, Jvm
+from enforcer.local.properties import Extras
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from enforcer.broker.topics import TopicSpec
     from enforcer.config import Settings
 
 Publish = Callable[[Broker, str, Sequence[policy.Document]], Awaitable[object]]
@@ -57,9 +59,10 @@ def place(
     bootstrap: str | None,
     keep: bool,
     progress: Progress,
+    broker: Mapping[str, str] | None = None,
 ) -> Iterator[Place]:
     """
-    A directory, and a broker unless *bootstrap* names one. *keep* leaves the directory, stopped.
+    A directory, and a broker with the settings *broker* unless *bootstrap* names one. *keep* leaves the directory, stopped.
 
     Raises: UnavailableError when the broker does not start.
     """
@@ -68,7 +71,7 @@ def place(
     directory = home / f"{name}-{os.getpid()}"
     directory.mkdir(parents=True, exist_ok=True)
     prefix = f"bench{uuid.uuid4().hex[:8]}"
-    stack = _stack(directory, settings, jit)
+    stack = _stack(directory, settings, jit, broker)
     try:
         if bootstrap is not None:
             yield Place(bootstrap, directory, prefix)
@@ -82,9 +85,12 @@ def place(
             shutil.rmtree(directory, ignore_errors=True)
 
 
-def _stack(directory: Path, settings: Settings, jit: Jit) -> Stack:
+def _stack(
+    directory: Path, settings: Settings, jit: Jit, broker: Mapping[str, str] | None = None
+) -> Stack:
     return Stack(
         directory,
+        extras=Extras(settings=broker or {}),
         cache=settings.cache,
         jit=jit,
         train=False,
@@ -103,22 +109,37 @@ def end_left_behind(home: Path, settings: Settings) -> None:
 
 
 @contextlib.asynccontextmanager
-async def installed(where: Place, publish: Publish) -> AsyncIterator[KafkaBroker]:
-    """The topics and policies of an installation, on a connected broker; gone afterwards if the broker stays."""
+async def installed(
+    where: Place,
+    publish: Publish,
+    *,
+    specs: Sequence[TopicSpec] | None = None,
+    documents: Sequence[policy.Document] | None = None,
+) -> AsyncIterator[KafkaBroker]:
+    """
+    The topics and policies of an installation, on a connected broker; gone afterwards if the broker stays.
+
+    Args:
+        specs: Topics other than the packaged ones.
+        documents: Policies other than ``workload.documents``.
+    """
+    wanted = topics.load_specs() if specs is None else specs
     config = BrokerConfig(bootstrap=where.bootstrap, prefix=where.prefix)
     async with KafkaBroker(config) as broker:
         try:
             await topics.apply(
                 broker,
-                topics.load_specs(),
+                wanted,
                 prefix=where.prefix,
                 partitions=workload.PARTITIONS,
             )
-            await publish(broker, where.prefix, workload.documents())
+            await publish(
+                broker, where.prefix, workload.documents() if documents is None else documents
+            )
             yield broker
         finally:
             if where.broker_pid is None:
-                names = [where.topic(spec.name) for spec in topics.load_specs()]
+                names = [where.topic(spec.name) for spec in wanted]
                 await broker.delete_topics(names)
 
 

@@ -27,7 +27,7 @@ _TENANT = """
 apiVersion: enforcer/v1
 kind: Tenant
 metadata: {{id: {tenant}}}
-spec: {{unknown_model: deny, on_timeout: deny, reservation_ttl: 24 h}}
+spec: {{unknown_model: deny, on_timeout: deny, {settings}}}
 """
 _MODELS: Final = (
     ("openai", "gpt-4o-mini"),
@@ -50,10 +50,14 @@ def tenants(partitions: int = PARTITIONS) -> list[tuple[str, int]]:
     return [(found[p][n], p) for n in range(TENANTS_PER_PARTITION) for p in range(partitions)]
 
 
-def documents(partitions: int = PARTITIONS) -> tuple[policy.Document, ...]:
-    """The 20 rules in 5 policies with their budget and rate limit, and a document for each tenant."""
+def documents(
+    partitions: int = PARTITIONS, *, settings: str = "reservation_ttl: 24 h"
+) -> tuple[policy.Document, ...]:
+    """The 20 rules in 5 policies with their budget and rate limit, and a document for each tenant, with *settings* of its own."""
     rules = Path(__file__).with_name("policies.yaml").read_text(encoding="utf-8")
-    named = "---".join(_TENANT.format(tenant=tenant) for tenant, _ in tenants(partitions))
+    named = "---".join(
+        _TENANT.format(tenant=tenant, settings=settings) for tenant, _ in tenants(partitions)
+    )
     loaded = policy.load([("policies.yaml", rules), ("tenants.yaml", named)])
     faults = [str(finding.message) for finding in loaded.findings if finding.severity == "error"]
     if faults:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from enforcer.local.jvm import Jit
 
 app = typer.Typer(no_args_is_help=True)
+
+_EXIT_FAULTS = 9
+_EXIT_GROWTH = 10
 
 RoundsOption: TypeAlias = Annotated[
     int, typer.Option(min=1, help="Of the baseline and of Enforcer, alternating.")
@@ -263,6 +266,64 @@ def failover(
     _show(answer, output)
 
 
+@app.command()
+def soak(
+    minutes: Annotated[float, typer.Option(min=0.5, help="Of load.")] = 30,
+    rate: Annotated[float, typer.Option(min=10, help="Calls a second, of all partitions.")] = 1_000,
+    every: Annotated[
+        float, typer.Option("--every", min=1, max=60, help="Seconds from one look to the next.")
+    ] = 5,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write a page with a plot of each series here.", dir_okay=False
+        ),
+    ] = None,
+    bootstrap: BenchBootstrapOption = None,
+    keep: KeepOption = False,
+    output: OutputOption = OutputFormat.TABLE,
+) -> int:
+    """
+    Does anything grow? One worker under an even load, its topics bounded, its policies changing.
+
+    Memory, open files, Python's heap, reservations, tables, topics, lag and latency are noted all the time. What still rises
+    in the second half by more than its bound (slope by Theil and Sen) grows: exit code 10. Exit code 9 when calls were
+    lost or a commit failed. Under twelve minutes tables do not come to rest, and are not judged.
+    """
+    from enforcer.bench import page as pages  # noqa: PLC0415 — only where it is wanted
+    from enforcer.bench import soak as bench  # noqa: PLC0415 — brings the whole data plane
+    from enforcer.control import policies  # noqa: PLC0415 — as above
+
+    if page is not None and not page.resolve().parent.is_dir():
+        raise ConfigError(f"{page.parent} is no directory", help="--page names a file in one")
+    plan = bench.Plan(minutes, rate, every)
+    answer = _run(
+        "soak",
+        lambda where: bench.measure(where, plan, publish=policies.apply, tell=note),
+        jit="c1",
+        bootstrap=bootstrap,
+        keep=keep,
+        broker=bench.BROKER_SETTINGS,
+    )
+    if page is not None:
+        page.write_text(pages.page_of(answer), encoding="utf-8")
+        note(f"plots: {page}")
+    _show_soak(answer, output)
+    if answer["faults"]:
+        return _EXIT_FAULTS
+    return _EXIT_GROWTH if answer["growing"] else 0
+
+
+def _show_soak(answer: dict[str, Any], output: OutputFormat) -> None:
+    """As every benchmark, but for people without the samples."""
+    if output is OutputFormat.TABLE:
+        rows = [{"series": name, **found} for name, found in answer["series"].items()]
+        table(rows, ("series", "median", "first", "last", "growth", "allowed", "grows"))
+        write("")
+        answer = {k: v for k, v in answer.items() if k not in {"series", "samples"}}
+    _show(answer, output)
+
+
 def _run(
     name: str,
     measure: Callable[[Place], Coroutine[Any, Any, dict[str, Any]]],
@@ -270,6 +331,7 @@ def _run(
     jit: Jit,
     bootstrap: str | None,
     keep: bool,
+    broker: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Measure in a place of its own. Ctrl-C and SIGTERM end every process and delete everything."""
     import uvloop  # noqa: PLC0415 — as above
@@ -278,7 +340,15 @@ def _run(
 
     settings = Settings.load()
     with _terminate_interrupts(), progress_shown() as progress:
-        given = place(name, settings, jit=jit, bootstrap=bootstrap, keep=keep, progress=progress)
+        given = place(
+            name,
+            settings,
+            jit=jit,
+            bootstrap=bootstrap,
+            keep=keep,
+            progress=progress,
+            broker=broker,
+        )
         with given as where:
             answer = uvloop.run(measure(where))
             if keep:
