@@ -39,6 +39,7 @@ _WRITE_BUFFER_BYTES = 4 << 20
 _BLOCK_CACHE_BYTES = 64 << 20
 """One cache for all tables of the process; RocksDB's default is 32 MiB for each."""
 _PAGE_ROWS = 1_000
+_FAMILY = "default"
 _FULL = ("no space left", "file too large", "disk quota exceeded", "space limit reached")
 _LOCKED = ("lock hold by current process", "/lock:", "while lock file")
 _UNREADABLE = ("io error", "os error", "permission denied", "read-only file system")
@@ -162,7 +163,10 @@ class RocksTable:
     def _open(self) -> Any:
         _OPEN.add(self)
         try:
-            return Rdict(str(self._path), _options())
+            # By name, too: the binding opens the families of a database that exists by the options in its directory,
+            # which know no filter, nor the cache that all tables share.
+            options = _options()
+            return Rdict(str(self._path), options, {_FAMILY: options})
         except Exception as error:
             raise self._translated(error) from error
 

@@ -297,3 +297,19 @@ def test_the_memory_of_open_tables_is_told_and_that_of_closed_ones_is_not(tmp_pa
     assert memory_bytes()["memtables"] >= before + 1_000_000
     table.close()
     assert memory_bytes()["memtables"] == before
+
+
+def test_a_table_that_is_opened_again_has_its_filter_and_the_shared_cache(tmp_path):
+    """What is written after a restart is found, or not, as quickly as before it: options are the same."""
+    sizes = []
+    for number in range(2):
+        table = RocksTable(tmp_path / "t")
+        table.write({b"%d-%d" % (number, row): b"v" for row in range(1_000)})
+        database = table._database
+        database.flush()
+        properties = database.property_value("rocksdb.aggregated-table-properties")
+        sizes.append(int(properties.partition("filter block size=")[2].partition(";")[0]))
+        assert database.property_int_value("rocksdb.block-cache-capacity") == 64 << 20
+        table.close()
+    assert sizes[1] == pytest.approx(2 * sizes[0], rel=0.1)
+    assert sizes[0] > 1_000
