@@ -66,6 +66,7 @@ docs: $(VENV)/.dev             ## regenerate what is generated, and check links
 lock: $(VENV)/.dev             ## renew the locks
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock
+	for peer in quix faust; do $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate enforcer/bench/peers/$$peer.in -o enforcer/bench/peers/$$peer.lock || exit 1; done
 
 clean:                         ## remove what make made
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .coverage

@@ -21,6 +21,7 @@ import orjson
 from enforcer import detect, events, policy, state
 from enforcer.bench import arrival, machine, scale, tenures, workload
 from enforcer.bench.figures import is_noisy, rounded, spread
+from enforcer.bench.programs import programs
 from enforcer.engine import Arrival, Engine, EngineConfig, Outcome
 
 if TYPE_CHECKING:
@@ -78,26 +79,6 @@ def measure(rounds: int, count: int) -> dict[str, Any]:
     done = rounded(answer)
     assert isinstance(done, dict)
     return done
-
-
-def programs(
-    documents: Iterable[policy.Document],
-) -> Callable[[str], policy.TenantProgram]:
-    """Programs by tenant, composed as an agent composes them."""
-    by_scope: dict[str, list[policy.Document]] = defaultdict(list)
-    for document in documents:
-        by_scope[document.scope].append(document)
-    compiled = {scope: policy.compile_scope(found, scope) for scope, found in by_scope.items()}
-    composed: dict[str, policy.TenantProgram] = {}
-
-    def program_of(tenant: str) -> policy.TenantProgram:
-        program = composed.get(tenant)
-        if program is None:
-            own = compiled.get(tenant)
-            program = composed[tenant] = policy.compile_tenant(compiled.get("*"), own, tenant)
-        return program
-
-    return program_of
 
 
 def _round(

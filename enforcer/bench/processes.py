@@ -87,16 +87,20 @@ class Measured:
 
 
 @contextlib.asynccontextmanager
-async def started(module: str, task: dict[str, Any], directory: Path) -> AsyncIterator[Measured]:
+async def started(
+    module: str, task: dict[str, Any], directory: Path, *, python: Path | None = None
+) -> AsyncIterator[Measured]:
     """
     Start ``enforcer.bench.<module>`` on *task* and wait until it is ready; it is gone afterwards.
+
+    *python* runs it instead of our own.
 
     Raises: UnavailableError when it does not get ready.
     """
     log = directory / f"{module}.log"
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
+            str(python or sys.executable),
             "-m",
             f"enforcer.bench.{module}",
             json.dumps(task),

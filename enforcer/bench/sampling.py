@@ -14,7 +14,7 @@ import os
 import resource
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,10 +29,11 @@ def task() -> dict[str, Any]:
     return given
 
 
-def say(value: dict[str, Any]) -> None:
-    """One line to the parent."""
-    sys.stdout.write(json.dumps(value) + "\n")
-    sys.stdout.flush()
+def say(value: dict[str, Any], out: TextIO | None = None) -> None:
+    """One line to the parent; to *out* where stdout is another's."""
+    out = out or sys.stdout
+    out.write(json.dumps(value) + "\n")
+    out.flush()
 
 
 def rss_mb() -> float:

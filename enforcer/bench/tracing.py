@@ -21,8 +21,9 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from enforcer import tracing
-from enforcer.bench import evaluation, machine, workload
+from enforcer.bench import machine, workload
 from enforcer.bench.figures import rounded, spread
+from enforcer.bench.programs import programs
 from enforcer.bench.tenures import Driver
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ _CHECKS: Final = 1_000_000
 
 def measure(rounds: int, count: int) -> dict[str, Any]:
     """Run *rounds* of *count* events each way; the answer of ``bench tracing``."""
-    program_of = evaluation.programs(workload.documents())
+    program_of = programs(workload.documents())
     begun, own_s = machine.read(None), time.process_time()
     with _collector() as endpoint, tempfile.TemporaryDirectory() as directory:
         plain_us, traced_us = asyncio.run(

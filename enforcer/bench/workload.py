@@ -11,7 +11,7 @@ from enforcer.bench.prose import Prose
 from enforcer.errors import IntegrityError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from enforcer.broker import Outgoing
 
@@ -50,15 +50,25 @@ def tenants(partitions: int = PARTITIONS) -> list[tuple[str, int]]:
     return [(found[p][n], p) for n in range(TENANTS_PER_PARTITION) for p in range(partitions)]
 
 
-def documents(
+def sources(
     partitions: int = PARTITIONS, *, settings: str = "reservation_ttl: 24 h"
-) -> tuple[policy.Document, ...]:
-    """The 20 rules in 5 policies with their budget and rate limit, and a document for each tenant, with *settings* of its own."""
+) -> list[tuple[str, str]]:
+    """Names and texts of what ``documents`` reads."""
     rules = Path(__file__).with_name("policies.yaml").read_text(encoding="utf-8")
     named = "---".join(
         _TENANT.format(tenant=tenant, settings=settings) for tenant, _ in tenants(partitions)
     )
-    loaded = policy.load([("policies.yaml", rules), ("tenants.yaml", named)])
+    return [("policies.yaml", rules), ("tenants.yaml", named)]
+
+
+def documents(
+    partitions: int = PARTITIONS,
+    *,
+    settings: str = "reservation_ttl: 24 h",
+    more: Sequence[tuple[str, str]] = (),
+) -> tuple[policy.Document, ...]:
+    """The 20 rules in 5 policies with their budget and rate limit, a document for each tenant, with *settings* of its own, and *more*."""
+    loaded = policy.load([*sources(partitions, settings=settings), *more])
     faults = [str(finding.message) for finding in loaded.findings if finding.severity == "error"]
     if faults:
         raise IntegrityError(f"the benchmark's policies do not check: {faults[0]}")

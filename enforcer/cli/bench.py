@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from enforcer.cli import bench_peers
 from enforcer.cli.output import OutputFormat, OutputOption, emit, note, table, write
 from enforcer.cli.stack import progress_shown
 from enforcer.config import Settings
@@ -322,6 +323,46 @@ def _show_soak(answer: dict[str, Any], output: OutputFormat) -> None:
         write("")
         answer = {k: v for k, v in answer.items() if k not in {"series", "samples"}}
     _show(answer, output)
+
+
+@app.command()
+def peers(
+    names: bench_peers.NamesArgument = None,
+    rounds: RoundsOption = 3,
+    seconds: SecondsOption = 8,
+    rate: Annotated[
+        float,
+        typer.Option(
+            min=1, help="Calls a second while latency is measured and processes are killed."
+        ),
+    ] = 200,
+    kills: Annotated[
+        int, typer.Option(min=0, help="How often each system's process is killed under that load.")
+    ] = 3,
+    bootstrap: BenchBootstrapOption = None,
+    keep: KeepOption = False,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """
+    The same job on Quix Streams and Faust, beside our worker and the echo: throughput, latency, and what kills leave.
+
+    Each framework calls our engine with rows of its own state store, by its own guide, in an environment of its own
+    that is installed once. `quix` commits as often as we do, `quix-default` every 5 s. Takes about 7 minutes.
+    """
+    from enforcer.bench.peers import beside as bench  # noqa: PLC0415 — brings the whole data plane
+    from enforcer.control import policies  # noqa: PLC0415 — as above
+
+    plan = bench_peers.plan_of(names, rounds, seconds, rate=rate, kills=kills)
+    answer = _run(
+        "peers",
+        lambda where: bench.measure(
+            where, plan, bench_peers.home(), publish=policies.apply, tell=note
+        ),
+        jit="c2",
+        bootstrap=bootstrap,
+        keep=keep,
+    )
+    bench_peers.show(answer, output)
 
 
 def _run(

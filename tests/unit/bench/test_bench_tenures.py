@@ -2,7 +2,7 @@
 
 from enforcer import detect
 from enforcer.bench import tenures, workload
-from enforcer.bench.evaluation import programs
+from enforcer.bench.programs import programs
 
 
 def test_every_event_is_taken_and_its_calls_are_counted():

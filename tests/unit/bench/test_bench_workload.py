@@ -6,6 +6,7 @@ from datetime import date
 from enforcer import detect, events
 from enforcer.bench import evaluation, workload
 from enforcer.bench.latency import Plan, schedule
+from enforcer.bench.programs import programs
 from enforcer.bench.prose import Prose
 
 
@@ -51,7 +52,7 @@ def test_a_seed_gives_the_same_requests():
 def test_the_interpreter_agrees_with_the_compiled_rules():
     """The baseline of `bench eval` does the same work: what matches there, matches here."""
     documents = workload.documents()
-    program_of = evaluation.programs(documents)
+    program_of = programs(documents)
     rules = evaluation._rules(documents)
     source = workload.Workload(9, tag="i")
     matched = 0
