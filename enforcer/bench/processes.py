@@ -48,6 +48,8 @@ class Measured:
         self._process = process
         self._module = module
         self._log = log
+        self.ready: dict[str, Any] = {}
+        """What it said when it was ready."""
         self.report: dict[str, Any] = {}
 
     @property
@@ -113,7 +115,7 @@ async def started(
         )
     measured = Measured(process, module, log)
     try:
-        await measured.said(READY_TIMEOUT_S)
+        measured.ready = await measured.said(READY_TIMEOUT_S)
         yield measured
     finally:
         await measured.end()

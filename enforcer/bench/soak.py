@@ -163,6 +163,7 @@ async def measure(
             "bootstrap": where.bootstrap,
             "prefix": where.prefix,
             "rate": plan.rate,
+            "users": workload.USERS,
             "sample_s": plan.sample_s,
         }
         before = machine.read(where.broker_pid)

@@ -34,6 +34,8 @@ MARK: Final = "soak-0000000000"
 TEMPLATES: Final = 480
 TURNS: Final = (1, 1, 3, 5)
 """Messages of a template's conversation, in turn."""
+USER_MARK: Final = "soak-user-0000000"
+"""In a request's user id, as ``MARK`` in its id."""
 LONG_EVERY: Final = 160
 """One template in so many has a text that is read by the other process."""
 LONG_CHARACTERS: Final = 20_000
@@ -47,11 +49,16 @@ _DRAIN_S: Final = 10.0
 _POLL_MS: Final = 100
 _HEADERS: Final = (("gateway", b"soak"),)
 _MARK: Final = MARK.encode()
+_USER_MARK: Final = USER_MARK.encode()
+_TENANTS: Final = workload.TENANTS_PER_PARTITION * workload.PARTITIONS
+_STEP: Final = 7_919
+"""A prime: users take turns, and neighbours in time are none by name."""
 
 
 class Template(NamedTuple):
-    """A request and the report of what it used, encoded, with ``MARK`` where the id goes."""
+    """A request and the report of what it used, encoded, with ``MARK`` where the id goes. *tenant* is the tenant's number."""
 
+    tenant: int
     partition: int
     key: bytes
     request: bytes
@@ -67,7 +74,8 @@ def templates(count: int = TEMPLATES) -> list[Template]:
 def _template(source: workload.Workload, number: int) -> Template:
     is_long = number % LONG_EVERY == LONG_EVERY - 1
     request, partition = source.request(LONG_CHARACTERS if is_long else workload.PROMPT_CHARACTERS)
-    request.id = MARK
+    assert request.user is not None
+    request.id, request.user.id = MARK, USER_MARK
     (newest,) = request.llm.messages
     assert isinstance(newest.content, str)
     newest.content = f"{MARK} {newest.content}"
@@ -86,6 +94,8 @@ def _template(source: workload.Workload, number: int) -> Template:
         output_tokens=80,
     )
     return Template(
+        # The workload's tenants take turns, and it counts from 1.
+        (number + 1) % _TENANTS,
         partition,
         request.tenant.encode(),
         events.encode_request(request),
@@ -96,6 +106,11 @@ def _template(source: workload.Workload, number: int) -> Template:
 def mark_of(serial: int) -> bytes:
     """What stands in the place of ``MARK`` in call *serial*."""
     return b"soak-%010d" % serial
+
+
+def user_of(number: int) -> bytes:
+    """The id of user *number*, whose tenant has the number's remainder by the number of tenants."""
+    return b"soak-user-%07d" % number
 
 
 @dataclass(slots=True)
@@ -115,10 +130,11 @@ class Load:
     """The calls of one run."""
 
     def __init__(self, given: dict[str, Any]) -> None:
-        """*given*: ``prefix`` and ``rate`` of the task."""
+        """*given*: ``prefix``, ``rate`` and ``users`` of the task."""
         self._topics = {name: f"{given['prefix']}.{name}" for name in ("requests", "usage")}
         self._decisions = f"{given['prefix']}.decisions"
         self._rate = float(given["rate"])
+        self._users_of_tenant = max(1, int(given["users"]) // _TENANTS)
         self._templates = templates()
         self._open: dict[bytes, tuple[int, float]] = {}
         self._due: deque[tuple[float, int]] = deque()
@@ -160,7 +176,9 @@ class Load:
             counts.sent += 1
             template, mark = held[serial % len(held)], mark_of(serial)
             self._open[mark] = serial, due_s
-            value = template.request.replace(_MARK, mark)
+            turn = serial // _TENANTS * _STEP % self._users_of_tenant
+            number = turn * _TENANTS + template.tenant
+            value = template.request.replace(_MARK, mark).replace(_USER_MARK, user_of(number))
             yield template.partition, (template.key, value, _HEADERS, None)
 
     def _reports(self, now_s: float) -> Iterator[tuple[int, Outgoing]]:

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import psutil  # type: ignore[import-untyped]
@@ -17,7 +18,6 @@ from enforcer.local import ports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
 
     from enforcer.bench.site import Place
 
@@ -45,6 +45,25 @@ def resident_mb(pid: int) -> float:
     with contextlib.suppress(psutil.Error):
         return float(psutil.Process(pid).memory_info().rss / _MIB)
     return 0.0
+
+
+def largest_mb(pid: int) -> float:
+    """The most that was ever resident of one process, MiB; 0 where the system does not say, or it is gone."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def mapped_mb(pid: int) -> dict[str, float]:
+    """Resident memory of one process by what is mapped, MiB: the C heap, other anonymous memory, and files (libraries)."""
+    found = {"heap": 0.0, "anonymous": 0.0, "files": 0.0}
+    with contextlib.suppress(psutil.Error):
+        for each in psutil.Process(pid).memory_maps(grouped=True):
+            kind = {"[heap]": "heap", "[anon]": "anonymous"}.get(each.path, "files")
+            found[kind] += each.rss / _MIB
+    return found
 
 
 def open_files(pid: int) -> int:

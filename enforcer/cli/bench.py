@@ -268,6 +268,40 @@ def failover(
 
 
 @app.command()
+def memory(
+    rows: Annotated[
+        int, typer.Option(min=1_000, help="Users with a budget row, over all partitions.")
+    ] = 1_000_000,
+    seconds: Annotated[
+        float, typer.Option(min=5, help="Of load before a worker is looked at.")
+    ] = 20,
+    rate: Annotated[
+        float, typer.Option(min=10, help="Calls a second, each of another user.")
+    ] = 500,
+    bootstrap: BenchBootstrapOption = None,
+    keep: KeepOption = False,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """
+    MB that a worker holds with 1,000,000 budget rows read back from the changelog, beside one with few; and of what.
+
+    Resident, shared (PSS) and largest; modules, vocabularies, RocksDB's cache, memtables and readers. Takes two minutes.
+    """
+    from enforcer.bench import memory as bench  # noqa: PLC0415 — brings the whole data plane
+    from enforcer.control import policies  # noqa: PLC0415 — as above
+
+    plan = bench.Plan(rows, seconds, rate)
+    answer = _run(
+        "memory",
+        lambda where: bench.measure(where, plan, publish=policies.apply, tell=note),
+        jit="c1",
+        bootstrap=bootstrap,
+        keep=keep,
+    )
+    _show(answer, output)
+
+
+@app.command()
 def soak(
     minutes: Annotated[float, typer.Option(min=0.5, help="Of load.")] = 30,
     rate: Annotated[float, typer.Option(min=10, help="Calls a second, of all partitions.")] = 1_000,

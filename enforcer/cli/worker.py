@@ -258,6 +258,7 @@ async def serve(
     from enforcer import detect, store  # noqa: PLC0415 — vocabularies take their time
     from enforcer.broker import KafkaBroker  # noqa: PLC0415 — as above
     from enforcer.engine import Engine, EngineConfig  # noqa: PLC0415 — as above
+    from enforcer.stream import vocabularies  # noqa: PLC0415 — as above
     from enforcer.stream.tables import open_table  # noqa: PLC0415 — as above
     from enforcer.stream.text_readers import TextReaders  # noqa: PLC0415 — as above
     from enforcer.stream.worker import Worker  # noqa: PLC0415 — as above
@@ -303,14 +304,18 @@ async def serve(
                     f"port {metrics_port} on {metrics_host} cannot be used: {error.strerror}",
                     help="give another one with --metrics-port",
                 ) from error
-        detect.warm()
+        detect.warm(vocabularies.wanted([config.state_dir]))
         with _stopped_by_signals(running):
-            telling = asyncio.create_task(_tell(parent, running, metrics))
+            beside = [
+                asyncio.create_task(_tell(parent, running, metrics)),
+                asyncio.create_task(vocabularies.remembering(config.state_dir)),
+            ]
             try:
                 await running.run()
             finally:
-                telling.cancel()
-                await asyncio.gather(telling, return_exceptions=True)
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
                 await health.stop()
                 if spans is not None:
                     await asyncio.to_thread(spans.stop)

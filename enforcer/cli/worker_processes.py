@@ -11,6 +11,9 @@ from enforcer.cli.worker import run_one
 from enforcer.errors import EnforcerError, UnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
     from enforcer.cli.worker import Given
     from enforcer.stream.supervision import ChildEnd
 
@@ -23,7 +26,7 @@ def run_processes(given: Given, processes: int, *, log_level: str) -> int:
     from enforcer.stream.supervision import FleetHealth, Supervisor  # noqa: PLC0415 — heavy
     from enforcer.telemetry import HealthServer  # noqa: PLC0415 — as above
 
-    _warm()
+    _warm(given.of_process(number).state_dir for number in range(processes))
     supervisor = Supervisor(
         lambda number, parent: _be_worker(given.of_process(number), parent, log_level=log_level),
         processes=processes,
@@ -46,14 +49,19 @@ def run_processes(given: Given, processes: int, *, log_level: str) -> int:
     return supervisor.run(opened=listen, closed=server.stop)
 
 
-def _warm() -> None:
-    """Load all that a worker needs, once for all children, and keep the collector from writing to it."""
+def _warm(state_dirs: Iterable[Path]) -> None:
+    """Load all that the workers of *state_dirs* need, once for all of them, and keep the collector from writing to it."""
     import uvloop  # noqa: F401, PLC0415 — as above
 
     from enforcer import broker, detect, engine  # noqa: F401, PLC0415 — as above
-    from enforcer.stream import identity, tables, worker  # noqa: F401, PLC0415 — as above
+    from enforcer.stream import (  # noqa: PLC0415 — as above
+        identity,  # noqa: F401 — as above
+        tables,  # noqa: F401 — as above
+        vocabularies,
+        worker,  # noqa: F401 — as above
+    )
 
-    detect.warm()
+    detect.warm(vocabularies.wanted(state_dirs))
     gc.collect()
     gc.freeze()
 

@@ -26,12 +26,13 @@ from enforcer.detect.redaction import (
 )
 from enforcer.detect.stream import StreamRedactor
 from enforcer.detect.text import prompt, text_parts
-from enforcer.detect.tokens import warm
+from enforcer.detect.tokens import LIKELY_VOCABULARIES, warm
 from enforcer.detect.usage import NormalUsage, normal_usage
-from enforcer.detect.vocabulary import vocabulary_of
+from enforcer.detect.vocabulary import loaded, vocabulary_of
 
 __all__ = [
     "DATA_DIGEST",
+    "LIKELY_VOCABULARIES",
     "CachedFacts",
     "DetectError",
     "FactCache",
@@ -55,6 +56,7 @@ __all__ = [
     "facts_of",
     "injection",
     "label_of",
+    "loaded",
     "long_texts",
     "normal_usage",
     "pii",

@@ -164,13 +164,25 @@ def named(name: str) -> str:
     return found
 
 
-@lru_cache(maxsize=32)
+# A dict, for who starts again wants to know which they were. There are no more than are shipped.
+_ENCODERS: dict[str, Callable[[str], list[int]]] = {}
+
+
 def encoder(name: str) -> Callable[[str], list[int]]:
     """
     The counting function of a vocabulary: text to token ids, no special token ever recognised.
 
     ``encode_ordinary`` because prompts are untrusted: ``<|endoftext|>`` typed by a user is seven
-    tokens of text to the provider, not one of control.
+    tokens of text to the provider, not one of control. Loaded at first sight: 20 to 40 MB, 0.1 s.
+
+    Raises: ValueError or KeyError for a vocabulary that is not shipped.
     """
-    encode: Callable[[str], list[int]] = Tokenizer.from_pretrained(name).encode_ordinary
+    encode = _ENCODERS.get(name)
+    if encode is None:
+        encode = _ENCODERS[name] = Tokenizer.from_pretrained(name).encode_ordinary
     return encode
+
+
+def loaded() -> frozenset[str]:
+    """The vocabularies that this process has loaded."""
+    return frozenset(_ENCODERS)

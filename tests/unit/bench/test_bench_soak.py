@@ -7,7 +7,7 @@ import time
 import pytest
 
 from enforcer import events, policy
-from enforcer.bench import soak, soak_load
+from enforcer.bench import soak, soak_load, workload
 from enforcer.bench.page import page_of, plotted
 from enforcer.broker import topics
 
@@ -43,7 +43,7 @@ def test_templates_have_conversations_of_several_lengths(held: list[soak_load.Te
 
 def test_of_several_verdicts_the_first_counts_and_a_report_follows_it() -> None:
     """Told twice is counted apart; of a call that ran, a report is due a second later."""
-    load = soak_load.Load({"prefix": "p", "rate": 100.0})
+    load = soak_load.Load({"prefix": "p", "rate": 100.0, "users": 320})
     ((_, record),) = load._calls(1, time.perf_counter())
     (more,) = load._calls(2, time.perf_counter())
     assert record[1] != more[1][1]
@@ -57,9 +57,23 @@ def test_of_several_verdicts_the_first_counts_and_a_report_follows_it() -> None:
     assert events.decode_usage(usage[1]).request_id == soak_load.mark_of(1).decode()
 
 
+def test_calls_are_of_all_users_and_each_user_has_one_tenant() -> None:
+    """So many rows there are in the end, and who fills a table beforehand knows whose they are."""
+    load = soak_load.Load({"prefix": "p", "rate": 100.0, "users": 320})
+    found = {}
+    for _, (key, value, _, _) in load._calls(640, 0.0):
+        request = events.decode_request(value or b"")
+        assert request.user is not None
+        assert found.setdefault(request.user.id, key) == key
+
+    assert sorted(found) == [soak_load.user_of(n).decode() for n in range(320)]
+    tenants = [name for name, _ in workload.tenants()]
+    assert all(tenants[int(user[-7:]) % 16].encode() == key for user, key in found.items())
+
+
 def test_a_call_that_is_denied_gets_no_report() -> None:
     """It did not run."""
-    load = soak_load.Load({"prefix": "p", "rate": 100.0})
+    load = soak_load.Load({"prefix": "p", "rate": 100.0, "users": 320})
     list(load._calls(2, 0.0))
     load.decided(_decision(soak_load.mark_of(1).decode(), "deny"), 0.0)
 
@@ -69,7 +83,7 @@ def test_a_call_that_is_denied_gets_no_report() -> None:
 
 def test_calls_are_held_back_when_too_many_have_no_verdict() -> None:
     """A worker that has stopped does not fill the memory of who measures it."""
-    load = soak_load.Load({"prefix": "p", "rate": 10.0})
+    load = soak_load.Load({"prefix": "p", "rate": 10.0, "users": 320})
     made = list(load._calls(1_000, 0.0))
 
     assert len(made) == load.open == 10 * soak_load.OPEN_S_MAX
