@@ -16,8 +16,8 @@ from ruamel.yaml import YAML
 
 from enforcer import events, policy
 from enforcer.bench import scale
-from enforcer.stream.policies import PolicyFollower
-from enforcer.stream.worker import rare_collections
+from enforcer.stream.memory import rare_collections
+from enforcer.stream.policy_follower import PolicyFollower
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -259,7 +259,7 @@ async def serve(
     from enforcer.broker import KafkaBroker  # noqa: PLC0415 — as above
     from enforcer.engine import Engine, EngineConfig  # noqa: PLC0415 — as above
     from enforcer.stream import vocabularies  # noqa: PLC0415 — as above
-    from enforcer.stream.tables import open_table  # noqa: PLC0415 — as above
+    from enforcer.stream.tables import open_signed_sets, open_table  # noqa: PLC0415 — as above
     from enforcer.stream.text_readers import TextReaders  # noqa: PLC0415 — as above
     from enforcer.stream.worker import Worker  # noqa: PLC0415 — as above
     from enforcer.telemetry import HealthServer, Metrics  # noqa: PLC0415 — as above
@@ -290,6 +290,7 @@ async def serve(
             text_readers=text_readers,
             spans=spans,
         )
+        running.open_signed_sets = lambda: open_signed_sets(config.state_dir)
         health = HealthServer(
             metrics,
             live=lambda: None,

@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Final
 
 from enforcer import events, policy
 from enforcer.broker.acls import policies_transactional_id
-from enforcer.control.published import Published, Signing, check_topics, read, read_published
+from enforcer.control.published import (
+    Published,
+    Signing,
+    check_topics,
+    floors,
+    read,
+    read_published,
+)
 from enforcer.errors import (
     AgentFencedError,
     ConfigError,
@@ -216,7 +223,7 @@ async def sign(
         broker: Started.
         prefix: Of the installation.
         signing: The key from now on, and those believed until now.
-        adopt: Sets too that nobody known has signed.
+        adopt: Sets too that nobody known has signed, or that are older than what workers have had in force.
         author: Who does it, for the record.
 
     Raises: IntegrityError for such sets without *adopt*; ConflictError as ``apply``.
@@ -241,7 +248,7 @@ async def sign(
         wanted,
         author=author,
         signing=signing,
-        prune=True,
+        prune=adopt,
         again=revisions,
     )
 
@@ -265,7 +272,13 @@ async def _change(
     prune: bool = False,
     again: Mapping[str, int] | None = None,
 ) -> list[SetChange]:
-    """Read, change and write under one fence; with *again* (scope to revision), sets too that stay as they are."""
+    """
+    Read, change and write under one fence.
+
+    Args:
+        prune: Whatever is found is replaced, or taken as it is, on purpose.
+        again: Scope to revision: sets too that stay as they are.
+    """
     assert callable(wanted)
     await check_topics(broker, prefix)
     changes: list[SetChange] = []
@@ -278,13 +291,17 @@ async def _change(
             broker, reader, prefix, None if signing is None else signing.verifier
         )
         _check_signed(published, scopes, signing, prune=prune)
+        above = {} if signing is None else await floors(broker, prefix)
+        _check_newest(published, scopes, above, is_meant=prune)
         records: list[Outgoing] = []
         history: list[Outgoing] = []
         places: list[int] = []
         now_ms = int(time.time() * 1000)
         for scope in sorted(scopes):
             now = published.in_force(scope)
-            change = _set_change(published, scope, now, wanted(scope, now), again=again)
+            change = _set_change(
+                published, scope, now, wanted(scope, now), again=again, floor=above.get(scope, 0)
+            )
             if change is None:
                 continue
             _check_whole(scope, now, wanted(scope, now))
@@ -345,6 +362,25 @@ def _check_signed(
         raise _not_signed(lost)
 
 
+def _check_newest(
+    published: Published, scopes: Iterable[str], above: Mapping[str, int], *, is_meant: bool
+) -> None:
+    """Refuse to build on a set that is not the newest there was, unless that is what is meant."""
+    found = {scope: published.sets[scope].revision for scope in scopes if scope in published.sets}
+    lost = [scope for scope in sorted(scopes) if found.get(scope, 0) < above.get(scope, 0)]
+    if lost and not is_meant:
+        each = ", ".join(
+            f"{scope} (revision {above[scope]}; found is "
+            + (f"{found[scope]})" if scope in found else "none)")
+            for scope in lost
+        )
+        raise IntegrityError(
+            f"the newest policies are neither in the topic nor in the history: {each}",
+            help="apply all documents of these scopes with --prune; or take what is found: enforcer policy sign --adopt",
+            code="set_lost",
+        )
+
+
 def _signed(signing: Signing | None, topic: str, records: Iterable[Outgoing]) -> list[Outgoing]:
     if signing is None:
         return list(records)
@@ -390,10 +426,14 @@ def _set_change(
     then: dict[tuple[str, str], events.PolicyDocument],
     *,
     again: Mapping[str, int] | None = None,
+    floor: int = 0,
 ) -> SetChange | None:
+    """The change of a scope from *now* to *then*; None where there is none. *floor*: the highest revision that workers have had."""
     digest = policy.set_digest(d.digest for d in then.values())
     newest = published.sets.get(scope)
-    if newest is not None and newest.digest == digest and again is None:
+    # What workers have had higher they refuse: it is signed once more, above.
+    is_low = newest is not None and newest.revision < floor
+    if newest is not None and newest.digest == digest and again is None and not is_low:
         return None
     if newest is None and not then:
         return None
@@ -403,7 +443,7 @@ def _set_change(
 
     return SetChange(
         scope=scope,
-        revision=max(newest.revision if newest else 0, (again or {}).get(scope, 0)) + 1,
+        revision=max(newest.revision if newest else 0, (again or {}).get(scope, 0), floor) + 1,
         digest=digest,
         replaces=newest.digest if newest is not None else None,
         added=names(then.keys() - now.keys()),

@@ -7,20 +7,19 @@ Where policies are signed, what is not believed is not there; what only the hist
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from enforcer import events
-from enforcer.errors import EnforcerError, NotFoundError
+from enforcer.broker.to_end import read_to
+from enforcer.errors import AuthError, EnforcerError, NotFoundError
 from enforcer.policy.signing import HEADER, Signer, Verifier
 from enforcer.policy.trust import Trust
-from enforcer.stream.policy_history import read_history
+from enforcer.stream.policy_history import read_floors, read_history
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from enforcer.broker.ports import Broker, Reader, Record
-
-POLL_MS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,18 +117,25 @@ async def read(broker: Broker, reader: Reader, prefix: str, verifier: Verifier |
     published = Published(None if verifier is None else Trust(verifier))
     if published.trust is not None and verifier is not None:
         history = await read_history(broker, prefix, verifier)
-        for key, value in published.trust.vouched(history):
+        for _, key, value in published.trust.vouched(history):
             published.apply(key, value, 0)
         published.written_ms.clear()  # What stands in the history alone is written to the topic again.
     place = (f"{prefix}.policies", 0)
     published.end = (await reader.offsets_end([place]))[place]
     reader.assign([place])
     await reader.seek_to_beginning(place)
-    while (reader.position(*place) or 0) < published.end:
-        for records in (await reader.poll(POLL_MS)).values():
-            for record in records:
-                _take(published, record)
+    async for polled in read_to(reader, {place: published.end}):
+        for record in polled.get(place, ()):
+            _take(published, record)
     return published
+
+
+async def floors(broker: Broker, prefix: str) -> dict[str, int]:
+    """How high each scope's revision has been on any worker: who signs goes above it. Nothing, where nobody may know."""
+    try:
+        return await read_floors(broker, prefix)
+    except (NotFoundError, AuthError):
+        return {}
 
 
 def _take(published: Published, record: Record) -> None:

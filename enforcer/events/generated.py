@@ -54,7 +54,7 @@ _LEASE_HEAD: Final = b'\xc3\x01\x83\xe7U`\x9aI9F'
 _LEASE_ROW_HEAD: Final = b'\xc3\x01`\x8a\xc1\xc3\xfbp\x1c\xf1'
 _LENT_ROW_HEAD: Final = b'\xc3\x01\xc2Ik\xae\xb0\xba\xc6\xc1'
 _MOVE_HEAD: Final = b'\xc3\x01\xdb\x8f\x93\x99#tHh'
-_POLICY_ACK_HEAD: Final = b'\xc3\x01\x9d+\xb8n\xff;\xfcZ'
+_POLICY_ACK_HEAD: Final = b'\xc3\x01\xdf\x8ee\xc3\xa5\x85\x06\x08'
 _POLICY_DOCUMENT_HEAD: Final = b'\xc3\x01\x92D\xbf\xcd\xd5\xb6\xb7\x18'
 _POLICY_SET_HEAD: Final = b'\xc3\x01P\x05\x03\x0c\x89&\xa1+'
 _POSITION_ROW_HEAD: Final = b'\xc3\x01\r\xe2\x85h\x9e\xf1m\x1a'
@@ -65,6 +65,7 @@ _WAITING_USAGE_ROW_HEAD: Final = b'\xc3\x01<\x89\xa6\xdf?\x86\x03\x84'
 _AUDIT_1_HEAD: Final = b'\xc3\x01\xb4\x0b|\xb5\xf6Z\x1fp'
 _DECISION_1_HEAD: Final = b"\xc3\x01'+G\xd3\x1f`#\xf4"
 _POLICY_ACK_1_HEAD: Final = b'\xc3\x01\x96\xdbw|\xc8\xfe\x88\xa6'
+_POLICY_ACK_2_HEAD: Final = b'\xc3\x01\x9d+\xb8n\xff;\xfcZ'
 _POSITION_ROW_1_HEAD: Final = b'\xc3\x01D\x9b\x1b\xc1\x87\xe2\x155'
 
 
@@ -507,6 +508,7 @@ class PolicyAck:
         invalid: Scopes whose requests are denied, `policy_invalid`, and why.
         time_us: The worker's clock.
         refused: Scopes whose newest record was not believed, and why; what was in force stays.
+        revisions: Of the signed sets that were believed, by scope: nobody who starts later takes an older one.
     """
 
     instance_id: str
@@ -516,6 +518,7 @@ class PolicyAck:
     invalid: dict[str, str] = field(default_factory=dict)
     time_us: int = 0
     refused: dict[str, str] = field(default_factory=dict)
+    revisions: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -2393,6 +2396,7 @@ def write_policy_ack(r: PolicyAck) -> bytes:
         encode_map(m6, encode_string) if (m6 := r.invalid) else b'\x00',
         LONGS[v7] if 0 <= (v7 := r.time_us) < SHORT else encode_long(v7),
         encode_map(m8, encode_string) if (m8 := r.refused) else b'\x00',
+        encode_map(m9, encode_long) if (m9 := r.revisions) else b'\x00',
     ))
 
 
@@ -2516,6 +2520,32 @@ def _read_policy_ack(b: bytes, i: int) -> tuple[PolicyAck, int]:
             x13 = b[j:i].decode()
             m12[k15] = x13
         c14 = b[i]
+        i += 1
+    m16: dict[str, int] = {}
+    r.revisions = m16
+    c18 = b[i]
+    i += 1
+    while c18:
+        if c18 & 129:
+            c18, i = decode_count(b, i - 1)
+        else:
+            c18 >>= 1
+        for _ in range(c18):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            k19 = b[j:i].decode()
+            n = b[i]
+            if n < 128:
+                x17 = n >> 1 ^ -(n & 1)
+                i += 1
+            else:
+                x17, i = decode_long(b, i)
+            m16[k19] = x17
+        c18 = b[i]
         i += 1
     return r, i
 
@@ -4510,6 +4540,132 @@ def _read_policy_ack_1(b: bytes, i: int) -> tuple[PolicyAck, int]:
     else:
         r.time_us, i = decode_long(b, i)
     r.refused = {}
+    r.revisions = {}
+    return r, i
+
+
+def _read_policy_ack_2(b: bytes, i: int) -> tuple[PolicyAck, int]:
+    r = new_instance(PolicyAck)
+    n = b[i]
+    if n & 129:
+        j, i = decode_length(b, i)
+    else:
+        j = i + 1
+        i = j + (n >> 1)
+    r.instance_id = b[j:i].decode()
+    n = b[i]
+    if n < 128:
+        r.policy_offset = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.policy_offset, i = decode_long(b, i)
+    a1: list[int] = []
+    r.partitions = a1
+    c3 = b[i]
+    i += 1
+    while c3:
+        if c3 & 129:
+            c3, i = decode_count(b, i - 1)
+        else:
+            c3 >>= 1
+        for _ in range(c3):
+            n = b[i]
+            if n < 128:
+                x2 = n >> 1 ^ -(n & 1)
+                i += 1
+            else:
+                x2, i = decode_long(b, i)
+            a1.append(x2)
+        c3 = b[i]
+        i += 1
+    m4: dict[str, str] = {}
+    r.sets = m4
+    c6 = b[i]
+    i += 1
+    while c6:
+        if c6 & 129:
+            c6, i = decode_count(b, i - 1)
+        else:
+            c6 >>= 1
+        for _ in range(c6):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            k7 = b[j:i].decode()
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            x5 = b[j:i].decode()
+            m4[k7] = x5
+        c6 = b[i]
+        i += 1
+    m8: dict[str, str] = {}
+    r.invalid = m8
+    c10 = b[i]
+    i += 1
+    while c10:
+        if c10 & 129:
+            c10, i = decode_count(b, i - 1)
+        else:
+            c10 >>= 1
+        for _ in range(c10):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            k11 = b[j:i].decode()
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            x9 = b[j:i].decode()
+            m8[k11] = x9
+        c10 = b[i]
+        i += 1
+    n = b[i]
+    if n < 128:
+        r.time_us = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.time_us, i = decode_long(b, i)
+    m12: dict[str, str] = {}
+    r.refused = m12
+    c14 = b[i]
+    i += 1
+    while c14:
+        if c14 & 129:
+            c14, i = decode_count(b, i - 1)
+        else:
+            c14 >>= 1
+        for _ in range(c14):
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            k15 = b[j:i].decode()
+            n = b[i]
+            if n & 129:
+                j, i = decode_length(b, i)
+            else:
+                j = i + 1
+                i = j + (n >> 1)
+            x13 = b[j:i].decode()
+            m12[k15] = x13
+        c14 = b[i]
+        i += 1
+    r.revisions = {}
     return r, i
 
 
@@ -4818,7 +4974,7 @@ def decode_policy_ack(data: bytes) -> PolicyAck:
     """The policy ack of Avro single-object bytes. Raises: CodecError."""
     read = _read_policy_ack
     if data[:10] != _POLICY_ACK_HEAD:
-        older = {_POLICY_ACK_1_HEAD: _read_policy_ack_1}.get(data[:10])
+        older = {_POLICY_ACK_1_HEAD: _read_policy_ack_1, _POLICY_ACK_2_HEAD: _read_policy_ack_2}.get(data[:10])
         if older is None:
             raise wrong_head('policy ack', data)
         read = older
@@ -4993,7 +5149,7 @@ FINGERPRINTS: Final[dict[bytes, type]] = {
     b'`\x8a\xc1\xc3\xfbp\x1c\xf1': LeaseRow,
     b'\xc2Ik\xae\xb0\xba\xc6\xc1': LentRow,
     b'\xdb\x8f\x93\x99#tHh': Move,
-    b'\x9d+\xb8n\xff;\xfcZ': PolicyAck,
+    b'\xdf\x8ee\xc3\xa5\x85\x06\x08': PolicyAck,
     b'\x92D\xbf\xcd\xd5\xb6\xb7\x18': PolicyDocument,
     b'P\x05\x03\x0c\x89&\xa1+': PolicySet,
     b'\r\xe2\x85h\x9e\xf1m\x1a': PositionRow,
@@ -5004,6 +5160,7 @@ FINGERPRINTS: Final[dict[bytes, type]] = {
     b'\xb4\x0b|\xb5\xf6Z\x1fp': Audit,
     b"'+G\xd3\x1f`#\xf4": Decision,
     b'\x96\xdbw|\xc8\xfe\x88\xa6': PolicyAck,
+    b'\x9d+\xb8n\xff;\xfcZ': PolicyAck,
     b'D\x9b\x1b\xc1\x87\xe2\x155': PositionRow,
 }
 DECODERS: Final[dict[bytes, Callable[[bytes], Any]]] = {
@@ -5028,6 +5185,7 @@ DECODERS: Final[dict[bytes, Callable[[bytes], Any]]] = {
     _AUDIT_1_HEAD: decode_audit,
     _DECISION_1_HEAD: decode_decision,
     _POLICY_ACK_1_HEAD: decode_policy_ack,
+    _POLICY_ACK_2_HEAD: decode_policy_ack,
     _POSITION_ROW_1_HEAD: decode_position_row,
 }
 ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {

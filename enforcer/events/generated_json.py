@@ -1401,6 +1401,11 @@ def read_policy_ack(d: Any) -> PolicyAck:
         r.refused = {}
     else:
         r.refused = read_map('refused', v, read_string)
+    v = get('revisions')
+    if v is None:
+        r.revisions = {}
+    else:
+        r.revisions = read_map('revisions', v, read_long)
     return r
 
 
@@ -1413,6 +1418,7 @@ def json_policy_ack(r: PolicyAck) -> dict[str, Any]:
         'invalid': r.invalid.copy(),
         'time_us': r.time_us,
         'refused': r.refused.copy(),
+        'revisions': r.revisions.copy(),
     }
 
 

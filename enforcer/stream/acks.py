@@ -1,8 +1,9 @@
 """
 Telling which policies this worker's agents decide under: one small record on ``policy-acks`` at each change.
 
-Nobody decides by it. It is for whoever waits for a change to be in force (``policy apply --wait``), so a broker
-that does not take it delays no verdict: it is said once in the log, and tried again.
+No verdict waits for it: a broker that does not take it is said once in the log, and it is tried again. It is for whoever
+waits for a change to be in force (``policy apply --wait``); and where policies are signed, a worker that starts later takes
+no set that is older than what it reads here (``policy.trust``).
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ LOOK_S: Final = 0.2
 RETRY_S: Final = 1.0
 MISSING_RETRY_S: Final = 60.0
 SEND_TIMEOUT_S: Final = 10.0
+REPEAT_S: Final = 86_400.0
+"""Said again at least so often: the topic forgets after a week, and what is said is also a floor for who starts later."""
 
 _log = structlog.get_logger("enforcer.policies")
 
@@ -68,14 +71,15 @@ class PolicyAcks:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await producer.prepare([self._topic])
             sent: object = None
+            sent_s = 0.0
             while True:
                 self._changed.clear()
                 ack = self._now()
                 # The offset alone moves with every record of the topic, tombstones too.
-                says = (ack.partitions, ack.sets, ack.invalid, ack.refused)
-                if says != sent:
+                says = (ack.partitions, ack.sets, ack.invalid, ack.refused, ack.revisions)
+                if says != sent or time.monotonic() - sent_s > REPEAT_S:
                     await self._send(producer, ack)
-                    sent = says
+                    sent, sent_s = says, time.monotonic()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_S):
                         await self._changed.wait()

@@ -13,52 +13,24 @@ Before and after a restart must be alike, and a restart knows only what a compac
 * A set in force that loses a document, by a tombstone or a record that does not check, is invalid at once.
 
 A thousand policies take seconds to read and to compile, and a decision must not wait for them: a record is taken in
-by steps (``PolicyTable.steps``), and the follower lets the agents run after every ``SLICE_MS`` of them; in a long
-change it leaves them ``PAUSE_MS``, for a decision takes several turns of the loop. What is in
-force and the table's offset change together, at the last step: until then agents decide under the set before, and
-say so.
-
-Where policies are signed (``policy.trust``), a record that is not believed never comes to the table.
+by steps (``PolicyTable.steps``), between which ``stream.policy_follower`` lets the agents run. What is in force and the
+table's offset change together, at the last step: until then agents decide under the set before, and say so.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import orjson
 import structlog
 
 from enforcer import events, policy
 from enforcer.errors import EnforcerError
-from enforcer.stream.policy_history import read_history
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from enforcer.broker.ports import Broker, Reader, Record
-    from enforcer.policy.trust import Refusal, Trust
 
 GLOBAL: Final = "*"
 PROGRAMS_MAX: Final = 10_000
 """Composed programs kept: one a tenant, and tenants nobody knows are made up by callers."""
-
-SLICE_MS: Final = 1.0
-"""Of work on policies between two turns of the agents; one step, which is the check or a function of one policy, may
-be longer."""
-
-PAUSE_MS: Final = 2.0
-"""Between two slices of a long change: a decision passes through several turns of the loop, and would wait for a slice
-at each."""
-
-PAUSES_FROM_MS: Final = 10.0
-"""Of work without a pause: an ordinary change is done at once."""
-
-WATCH_S: Final = 1.0
-WATCH_TIMEOUT_S: Final = 5.0
 
 _log = structlog.get_logger("enforcer.policies")
 
@@ -111,6 +83,21 @@ class PolicyTable:
         for change in changes:
             self._put(change)
         return changes
+
+    def revise(self, key: bytes, value: bytes) -> list[SetInForce]:
+        """Take in, at once and at the offset as it is, what is vouched for although the topic did not show it just now."""
+        changes = policy.finish(self._changes(self.offset, key, value))
+        for change in changes:
+            self._put(change)
+        return changes
+
+    def deny(self, scope: str, why: str) -> list[SetInForce]:
+        """Deny the requests of *scope* from the offset as it is, until a set of it comes."""
+        self._pending.pop(scope, None)
+        self._named.pop(scope, None)
+        change = self._invalid(scope, "", self.offset, why)
+        self._put(change)
+        return [change]
 
     def _changes(
         self, offset: int, key: bytes | None, value: bytes | None
@@ -252,187 +239,3 @@ class PolicyTable:
 
 def _code(error: Exception) -> str:
     return error.code if isinstance(error, EnforcerError) else type(error).__name__
-
-
-class PolicyFollower:
-    """Reads the policy topic into a table for as long as the worker runs."""
-
-    __slots__ = (
-        "_broker",
-        "_changed",
-        "_current_s",
-        "_is_running",
-        "_on_change",
-        "_on_refusal",
-        "_reader",
-        "_topic",
-        "table",
-        "trust",
-    )
-
-    def __init__(
-        self,
-        broker: Broker,
-        topic: str,
-        on_change: Callable[[SetInForce], None] | None = None,
-        *,
-        trust: Trust | None = None,
-        on_refusal: Callable[[Refusal], None] | None = None,
-    ) -> None:
-        """
-        Follow *topic*.
-
-        Args:
-            broker: Started.
-            topic: Full name.
-            on_change: Told each set that comes into force or goes out of it.
-            trust: Which records are to be believed; all of them without.
-            on_refusal: Told each record that is not.
-        """
-        self.table = PolicyTable()
-        self.trust = trust
-        self._on_refusal = on_refusal
-        self._broker = broker
-        self._topic = topic
-        self._reader: Reader | None = None
-        self._changed = asyncio.Event()
-        self._on_change = on_change
-        self._current_s = time.monotonic()
-        self._is_running = False
-
-    async def start(self) -> None:
-        """
-        Read everything that is there now; returns when the table is current.
-
-        Where policies are signed, the table begins with what the history vouches for.
-        """
-        if self.trust is not None:
-            prefix = self._topic.removesuffix(".policies")
-            history = await read_history(self._broker, prefix, self.trust.verifier)
-            for key, value in self.trust.vouched(history):
-                self._tell(self.table.apply(-1, key, value))
-        self._reader = reader = await self._broker.open_reader(read_committed=True)
-        reader.assign([(self._topic, 0)])
-        await reader.seek_to_beginning((self._topic, 0))
-        await self.catch_up(await self.end())
-
-    async def end(self) -> int:
-        """The topic's end, asked now."""
-        assert self._reader is not None
-        ends = await self._reader.offsets_end([(self._topic, 0)])
-        return ends[self._topic, 0]
-
-    async def catch_up(self, end: int) -> None:
-        """Read until the table's position has reached *end* (only before ``run``)."""
-        assert self._reader is not None
-        while (self._reader.position(self._topic, 0) or 0) < end:
-            await self._take(await self._reader.poll(200))
-        self.table.offset = max(self.table.offset, end)
-        self._current_s = time.monotonic()
-
-    async def wait_for(self, offset: int) -> None:
-        """Return once the table's position has reached *offset*; ``run`` must be running."""
-        while self.table.offset < offset:
-            self._changed.clear()
-            await self._changed.wait()
-
-    async def run(self) -> None:
-        """Follow the topic until cancelled."""
-        reader = self._reader
-        assert reader is not None
-        self._is_running = True
-        while True:
-            await self._take(await reader.poll(500))
-            # Control records and aborted ones move the position and deliver nothing.
-            position = reader.position(self._topic, 0) or 0
-            if position > self.table.offset:
-                self.table.offset = position
-                self._changed.set()
-
-    async def watch(self, told: Callable[[float], None]) -> None:
-        """
-        Ask every second where the topic ends, and tell how long ago the table was last known to be there.
-
-        Silence says nothing: a reader that is cut off from the topic hears as little as one to whom nothing
-        happens. Hence the question, and hence an age that grows where it is not answered.
-        """
-        while True:
-            asked_s = time.monotonic()
-            with contextlib.suppress(EnforcerError, TimeoutError):
-                async with asyncio.timeout(WATCH_TIMEOUT_S):
-                    await self.wait_for(await self.end())
-                self._current_s = asked_s
-            told(self.age_s())
-            await asyncio.sleep(WATCH_S)
-
-    def age_s(self) -> float:
-        """Since when, in seconds, nobody knows whether the table holds the newest policies."""
-        return time.monotonic() - self._current_s
-
-    async def stop(self) -> None:
-        """Stop reading."""
-        if self._reader is not None:
-            await self._reader.close()
-
-    async def _take(self, polled: dict[tuple[str, int], list[Record]]) -> None:
-        """Take in what was read, a slice at a time."""
-        slices = _Slices(is_hurried=not self._is_running)
-        for record in (each for records in polled.values() for each in records):
-            if self._is_refused(record):
-                await slices.between()
-                continue
-            steps = self.table.steps(record.offset, record.key, record.value)
-            while (changes := _step(steps)) is None:
-                await slices.between()
-            # No agent decides between the table's change and hearing of it.
-            self._tell(changes)
-            self._changed.set()
-            await slices.between()
-
-    def _tell(self, changes: list[SetInForce]) -> None:
-        if self._on_change is not None:
-            for in_force in changes:
-                self._on_change(in_force)
-
-    def _is_refused(self, record: Record) -> bool:
-        """Whether the record is passed over: what was in force stays."""
-        if self.trust is None:
-            return False
-        refusal = self.trust.look(record.offset, record.key, record.value, record.headers)
-        if refusal is None:
-            return False
-        self.table.offset = record.offset + 1
-        self._changed.set()
-        _log.error(
-            "policy_record_refused", scope=refusal.scope, offset=refusal.offset, code=refusal.code
-        )
-        if self._on_refusal is not None:
-            self._on_refusal(refusal)
-        return True
-
-
-class _Slices:
-    """Time shared with the agents: a turn of theirs after each slice, and room for several in a long change."""
-
-    def __init__(self, *, is_hurried: bool) -> None:
-        # Looking at it has no effect, in a simulation either.
-        self._clock = asyncio.get_running_loop().time
-        self._pauses_s = float("inf") if is_hurried else self._clock() + PAUSES_FROM_MS / 1000
-        self._until_s = self._clock() + SLICE_MS / 1000
-
-    async def between(self) -> None:
-        """Give way if the slice is over."""
-        now_s = self._clock()
-        if now_s >= self._until_s:
-            await asyncio.sleep(PAUSE_MS / 1000 if now_s >= self._pauses_s else 0)
-            self._until_s = self._clock() + SLICE_MS / 1000
-
-
-def _step(steps: policy.Steps[list[SetInForce]]) -> list[SetInForce] | None:
-    """One step more; the result after the last."""
-    try:
-        next(steps)
-    except StopIteration as done:
-        changes: list[SetInForce] = done.value
-        return changes
-    return None

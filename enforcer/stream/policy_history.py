@@ -1,31 +1,72 @@
-"""Reading ``policy-history`` whole, where policies are signed."""
+"""Reading topics whole for what was signed, where policies are: the history, the policies, and how high workers have been."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from enforcer.policy.trust import History
+from enforcer import events
+from enforcer.broker.to_end import read_to
+from enforcer.errors import EnforcerError
+from enforcer.policy.trust import History, from_history, from_policies
 
 if TYPE_CHECKING:
-    from enforcer.broker.ports import Broker
+    from collections.abc import AsyncGenerator
+
+    from enforcer.broker.ports import Broker, Record
     from enforcer.policy.signing import Verifier
 
-_POLL_MS = 200
 
+async def read_history(
+    broker: Broker, prefix: str, verifier: Verifier, *, with_policies: bool = False
+) -> History:
+    """
+    What the signed records of the history say, as of now.
 
-async def read_history(broker: Broker, prefix: str, verifier: Verifier) -> History:
-    """What the signed records of the history say, as of now."""
-    place = (f"{prefix}.policy-history", 0)
+    Args:
+        with_policies: And those of the policy topic: of what was refused under other keys.
+
+    Raises: UnavailableError, when the broker gives nothing.
+    """
     history = History(verifier)
+    async for record in _records(broker, f"{prefix}.policy-history"):
+        signed = from_history(record.key, record.value, record.headers)
+        if signed is not None:
+            history.take(signed)
+    if with_policies:
+        async for record in _records(broker, f"{prefix}.policies"):
+            signed = from_policies(record.key, record.value, record.headers)
+            if signed is not None:
+                history.take(signed)
+    return history
+
+
+async def read_floors(broker: Broker, prefix: str) -> dict[str, int]:
+    """
+    How high the revision of each scope's signed set has been in force, by any worker's word.
+
+    Raises: NotFoundError, AuthError, where the topic is not there or not ours to read; UnavailableError.
+    """
+    await broker.partitions(f"{prefix}.policy-acks")
+    floors: dict[str, int] = {}
+    async for record in _records(broker, f"{prefix}.policy-acks"):
+        try:
+            said = events.decode_policy_ack(record.value or b"").revisions
+        except EnforcerError:
+            continue  # Nobody we know wrote it.
+        for scope, revision in said.items():
+            floors[scope] = max(revision, floors.get(scope, 0))
+    return floors
+
+
+async def _records(broker: Broker, topic: str) -> AsyncGenerator[Record]:
+    place = (topic, 0)
     reader = await broker.open_reader(read_committed=True)
     try:
         end = (await reader.offsets_end([place]))[place]
         reader.assign([place])
         await reader.seek_to_beginning(place)
-        while (reader.position(*place) or 0) < end:
-            for records in (await reader.poll(_POLL_MS)).values():
-                for record in records:
-                    history.take(record.key, record.value, record.headers)
+        async for polled in read_to(reader, {place: end}):
+            for record in polled.get(place, ()):
+                yield record
     finally:
         await reader.close()
-    return history

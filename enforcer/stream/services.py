@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from enforcer.stream.agent import Agent
     from enforcer.stream.config import WorkerConfig
     from enforcer.stream.poison import Trial
-    from enforcer.stream.policies import PolicyFollower
+    from enforcer.stream.policy_follower import PolicyFollower
     from enforcer.stream.text_readers import TextReaders
     from enforcer.telemetry import Metrics
     from enforcer.tracing import Spans

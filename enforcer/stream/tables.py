@@ -21,10 +21,18 @@ def open_table(state_dir: Path, partition: int) -> RocksTable:
 
     Raises: ConflictError when another process has it open; UnavailableError.
     """
-    path = state_dir / f"p{partition}"
+    return _open(state_dir / f"p{partition}", partition=partition)
+
+
+def open_signed_sets(state_dir: Path) -> RocksTable:
+    """The table of ``stream.signed_sets``. One that is damaged is deleted: the topics vouch. Raises: as above."""
+    return _open(state_dir / "policies", partition=None)
+
+
+def _open(path: Path, *, partition: int | None) -> RocksTable:
     try:
         return RocksTable(path)
     except AgentCorruptedError:
-        _log.warning("table_wiped", partition=partition, reason="damaged")
+        _log.warning("table_wiped", partition=partition, path=str(path), reason="damaged")
         RocksTable.destroy(path)
         return RocksTable(path)

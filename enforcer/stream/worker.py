@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -20,21 +19,23 @@ import structlog
 from enforcer import events
 from enforcer.broker.ports import Assignment
 from enforcer.errors import AgentCorruptedError, EnforcerError, IntegrityError
+from enforcer.policy.signing import Verifier
 from enforcer.policy.trust import trust_of
 from enforcer.store.table import Meta
 from enforcer.stream.acks import PolicyAcks
 from enforcer.stream.agent import Agent
 from enforcer.stream.installation import MisalignedError, check_installation
-from enforcer.stream.memory import keep_freed_memory
+from enforcer.stream.memory import keep_freed_memory, rare_collections
 from enforcer.stream.poison import Trial
-from enforcer.stream.policies import PolicyFollower
+from enforcer.stream.policy_follower import PolicyFollower
 from enforcer.stream.restore import ROWS_VERSION
 from enforcer.stream.services import CommitGate
+from enforcer.stream.signed_sets import SignedSets
 from enforcer.stream.standby import Standbys
 from enforcer.stream.topology import INPUTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from enforcer.broker.ports import Broker, Membership, Reader
     from enforcer.engine import Engine
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from enforcer.telemetry import Metrics
     from enforcer.tracing import Spans
 
-GC_THRESHOLDS: Final = (10_000, 100, 10_000)
 POLL_MS: Final = 20
 """A poll answers for the partitions it began with: this long an input just assigned or resumed may wait."""
 LAG_EVERY_S: Final = 1.0
@@ -92,6 +92,8 @@ class Worker:
         self.text_readers = text_readers
         self.spans = spans
         self.open_table = open_table
+        self.open_signed_sets: Callable[[], Table] | None = None
+        """Where signed policies are kept beside the topics; to be given before ``run``."""
         self._on_restore = on_restore
         self._reader: Reader
         self._membership: Membership
@@ -123,6 +125,8 @@ class Worker:
         self.table_meta, self.table_age_ms_max = await check_installation(self.broker, self.config)
         async with contextlib.AsyncExitStack() as opened:
             opened.push_async_callback(self.policies.stop)
+            if self.policies.trust is not None and self.open_signed_sets is not None:
+                self.policies.held = SignedSets(self.open_signed_sets())
             await self.policies.start()
             self._reader = await self.broker.open_reader(read_committed=True)
             opened.push_async_callback(self._reader.close)
@@ -398,6 +402,11 @@ class Worker:
             agent.policy_changed(in_force)
         self._acks.changed()
 
+    def believe(self, public_pems: Sequence[bytes]) -> None:
+        """Other keys of those who may change policies, from now on. Raises: ConfigError, and then the old ones stay."""
+        self.policies.believe(Verifier(public_pems, prefix=self.config.prefix))
+        self._acks.changed()
+
     def _policy_refused(self, refusal: Refusal) -> None:
         self.metrics.policy_refused(refusal.code)
         self._acks.changed()
@@ -409,7 +418,7 @@ class Worker:
 
     def _in_force(self) -> events.PolicyAck:
         """What this worker's agents decide under now."""
-        sets = self.policies.table.sets()
+        sets, trust = self.policies.table.sets(), self.policies.trust
         return events.PolicyAck(
             self.config.instance_id,
             self.policies.table.offset,
@@ -417,6 +426,7 @@ class Worker:
             sets={s.scope: s.digest for s in sets if not s.invalid},
             invalid={s.scope: s.invalid for s in sets if s.invalid},
             refused=self.refused_policies,
+            revisions={} if trust is None else trust.revisions(),
         )
 
     def _policies_known(self, age_s: float) -> None:
@@ -476,22 +486,3 @@ class Worker:
             "policy_refused": [*self.refused_policies.values()],
             "policy_invalid": [s.invalid for s in self.policies.table.sets() if s.invalid],
         }
-
-
-@contextlib.contextmanager
-def rare_collections() -> Iterator[None]:
-    """
-    What lives now lives for long; collecting it again and again costs verdicts their milliseconds.
-
-    Events make no cycles, so that young collections are rare and those of the whole heap, which stop every
-    verdict for its length, as good as never.
-    """
-    thresholds = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
-        gc.unfreeze()

@@ -19,7 +19,7 @@ from enforcer.state import leases
 from enforcer.stream import commit, restore, takeover
 from enforcer.stream.inputs import Inputs
 from enforcer.stream.poison import Care
-from enforcer.stream.policies import PolicyFollower
+from enforcer.stream.policy_follower import PolicyFollower
 from enforcer.stream.standby import Standbys
 from enforcer.stream.tenure import Tenure
 from enforcer.stream.worker import Worker

@@ -9,11 +9,11 @@ from enforcer import events, policy
 from enforcer.broker import Assignment
 from enforcer.broker.ports import TopicInfo
 from enforcer.engine import Engine
-from enforcer.errors import AgentCorruptedError, AgentFencedError, EnforcerError
+from enforcer.errors import AgentCorruptedError, AgentFencedError, EnforcerError, NotFoundError
 from enforcer.store import MemoryTable, Meta
 from enforcer.stream.config import WorkerConfig
 from enforcer.stream.poison import Trial
-from enforcer.stream.policies import PolicyFollower
+from enforcer.stream.policy_follower import PolicyFollower
 from enforcer.stream.services import CommitGate
 from enforcer.stream.topology import PARTITIONED
 from enforcer.telemetry import Metrics
@@ -319,7 +319,7 @@ class Cluster:
             f"{prefix}.{name}": TopicInfo(f"{prefix}.{name}", f"id-{name}", count, 1)
             for names, count in (
                 ((*PARTITIONED, "dead-letters"), partitions),
-                (("policies", "policy-history"), 1),
+                (("policies", "policy-history", "policy-acks"), 1),
             )
             for name in names
         }
@@ -346,6 +346,11 @@ class Cluster:
 
     async def cluster_id(self):
         return META.cluster_id
+
+    async def partitions(self, topic):
+        if topic not in self.topics:
+            raise NotFoundError(f"no topic {topic}")
+        return self.topics[topic].partitions
 
     async def describe_topics(self, topics):
         return {name: self.topics[name] for name in topics if name in self.topics}

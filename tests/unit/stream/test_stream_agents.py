@@ -40,7 +40,7 @@ from enforcer.stream import agent as agent_module
 from enforcer.stream.agent import TRANSITIONS
 from enforcer.stream.commit import TableWriteError
 from enforcer.stream.installation import MisalignedError
-from enforcer.stream.policies import PolicyFollower
+from enforcer.stream.policy_follower import PolicyFollower
 
 if TYPE_CHECKING:
     from stream_cluster import FakeCluster

@@ -11,8 +11,9 @@ from stream_desk import ACME, Cluster, deny_word, document_of, documents_of, set
 
 from enforcer import events, policy
 from enforcer.errors import UnavailableError
-from enforcer.stream import policies
-from enforcer.stream.policies import PolicyFollower, PolicyTable
+from enforcer.stream import policies, policy_follower
+from enforcer.stream.policies import PolicyTable
+from enforcer.stream.policy_follower import PolicyFollower
 
 A, B, C = (documents_of(deny_word(word))[0] for word in ("one", "two", "three"))
 TENANT = documents_of(ACME)[0]
@@ -184,7 +185,7 @@ def test_until_the_last_step_the_set_before_is_in_force_under_its_offset():
     before, told = table.program("acme"), table.sets()
     steps = table.steps(4, *the_set(A, B, C))
     seen = 0
-    while (changes := policies._step(steps)) is None:
+    while (changes := policy_follower._step(steps)) is None:
         seen += 1
         assert (table.offset, table.sets(), table.program("acme") is before) == (4, told, True)
     assert seen > 4, "two policies are checked and compiled, each in steps of its own"
@@ -194,7 +195,7 @@ def test_until_the_last_step_the_set_before_is_in_force_under_its_offset():
 
 async def test_others_run_while_a_set_comes_and_hear_of_it_at_once(monkeypatch):
     """Between two slices whoever waits has a turn; a new program is never seen before its change was told."""
-    monkeypatch.setattr(policies, "SLICE_MS", 0)
+    monkeypatch.setattr(policy_follower, "SLICE_MS", 0)
     cluster, told, seen = Cluster(), [], []
     cluster.put_set(deny_word("one"))
     follower = PolicyFollower(cluster, "enforcer.policies", lambda c: told.append(c.digest))
@@ -372,8 +373,8 @@ async def test_control_records_move_the_position():
 
 async def test_the_age_of_policies_grows_while_nobody_can_say_where_the_topic_ends(monkeypatch):
     """Silence says nothing: the end is asked for, and an age that is not answered grows until it is."""
-    monkeypatch.setattr(policies, "WATCH_S", 0.005)
-    monkeypatch.setattr(policies, "WATCH_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(policy_follower, "WATCH_S", 0.005)
+    monkeypatch.setattr(policy_follower, "WATCH_TIMEOUT_S", 0.05)
     cluster, ages = Cluster(), []
     cluster.put_set(ACME)
     follower = PolicyFollower(cluster, "enforcer.policies")

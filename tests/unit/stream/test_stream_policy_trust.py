@@ -9,111 +9,12 @@ import asyncio
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from stream_desk import Cluster, Log, deny_word, document_of, documents_of, set_of
+from stream_desk import document_of, set_of
+from stream_policy_world import DOCUMENTS, PUBLIC, World, in_force, set_value, started
 
-from enforcer import events, policy
-from enforcer.policy.signing import Signer, Verifier, make_key
+from enforcer.policy.signing import Verifier
 from enforcer.policy.trust import Trust
-from enforcer.stream.policies import PolicyFollower
-
-PRIVATE, PUBLIC, _ = make_key()
-SIGNER = Signer(PRIVATE, prefix="enforcer")
-STRANGER = Signer(make_key()[0], prefix="enforcer")
-DOCUMENTS = [documents_of(deny_word(word))[0] for word in ("one", "two", "three")]
-NAMES = {policy.set_digest([d.digest]): at for at, d in enumerate(DOCUMENTS)} | {
-    policy.set_digest([]): -1
-}
-
-
-class World:
-    """A topic with two writers."""
-
-    def __init__(self):
-        self.cluster = Cluster()
-        self.log = self.cluster.log("policies")
-        self.history = self.cluster.log("policy-history")
-        self.revision, self.newest = 0, None
-
-    def sign(self, at):
-        """The author puts one document in force, or with -1 takes all out of it."""
-        documents = [DOCUMENTS[at]] if at >= 0 else []
-        self.revision += 1
-        self.newest = at
-        for document in documents:
-            key, value = document_of(document)
-            self.put(self.history, "policy-history", document.digest.encode(), value)
-            self.put(self.log, "policies", key, value)
-        value = set_value(documents, self.revision)
-        digest = policy.set_digest([d.digest for d in documents])
-        self.put(self.history, "policy-history", digest.encode(), value)
-        self.put(self.log, "policies", b"*/set", value)
-
-    def put(self, log, topic, key, value, signer=SIGNER):
-        log.append(key, value, signer.headers(topic, key, value) if signer else ())
-
-    def intrude(self, kind, at):
-        """What somebody without the key can write."""
-        key, value = document_of(DOCUMENTS[at])
-        revision = self.revision + 9
-        if kind == "unsigned set":
-            self.put(self.log, "", key, value, None)
-            self.put(self.log, "", b"*/set", set_value([DOCUMENTS[at]], revision), None)
-        elif kind == "another key":
-            self.put(self.log, "policies", b"*/set", set_value([], revision), STRANGER)
-        elif kind == "tombstones":
-            self.put(self.log, "", key, None, None)
-            self.put(self.log, "", b"*/set", None, None)
-        elif kind == "rubbish":
-            self.put(self.log, "", b"*/set", b"rubbish", None)
-            self.put(self.log, "", key, b"rubbish", None)
-        elif kind == "replay" and self.log.end:
-            record = self.log.records[at * 7 % self.log.end][0]
-            self.log.append(record.key, record.value, record.headers)
-        elif kind == "from history" and self.history.end:
-            record = self.history.records[at * 5 % self.history.end][0]
-            self.log.append(b"*/set", record.value, record.headers)
-
-        elif kind == "replay history" and self.history.end:
-            record = self.history.records[at * 3 % self.history.end][0]
-            self.history.append(record.key, record.value, record.headers)
-            self.history.append(record.key, b"rubbish")
-
-    def compact(self):
-        """Keep the newest record of each key, as the broker does in its own time; tombstones and their keys go."""
-        newest = {r.key: r for r in self.log.read(0, self.log.end)}
-        kept = Log(self.log.topic, 0)
-        for record in sorted(newest.values(), key=lambda r: r.offset):
-            kept.end = record.offset
-            if record.value is not None:
-                kept.append(record.key, record.value, record.headers)
-        kept.end = self.log.end
-        self.log = self.cluster.logs["enforcer.policies", 0] = kept
-
-
-def set_value(documents, revision):
-    digests = [d.digest for d in documents]
-    record = events.PolicySet(
-        "*", revision, documents=digests, digest=policy.set_digest(digests), author="a"
-    )
-    return events.encode_policy_set(record)
-
-
-async def started(world):
-    """A worker's follower, from nothing."""
-    verifier = Verifier([PUBLIC], prefix="enforcer")
-    follower = PolicyFollower(world.cluster, "enforcer.policies", trust=Trust(verifier))
-    await follower.start()
-    return follower
-
-
-def in_force(follower):
-    """Which document is in force: an index, -1 for none of them, None where no set is."""
-    found = [s for s in follower.table.sets() if s.scope == "*"]
-    if not found:
-        return None
-    assert not found[0].invalid, found[0].invalid
-    return NAMES[found[0].digest]
-
+from enforcer.stream.policy_follower import PolicyFollower
 
 SIGNS = st.tuples(st.just("sign"), st.integers(-1, 2))
 INTRUDES = st.tuples(

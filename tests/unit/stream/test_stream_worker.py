@@ -12,6 +12,7 @@ from enforcer import events
 from enforcer.broker import Assignment
 from enforcer.engine import Engine
 from enforcer.errors import AgentFencedError, ConfigError, IntegrityError, UnavailableError
+from enforcer.stream import memory
 from enforcer.stream import worker as worker_module
 from enforcer.stream.commit import TableWriteError
 from enforcer.stream.installation import MisalignedError
@@ -341,5 +342,5 @@ async def test_the_collector_is_as_it_was(cluster):
     """A worker tunes Python's garbage collector for itself and leaves it as it found it."""
     before = gc.get_threshold()
     async with working(cluster, 0):
-        assert gc.get_threshold() == worker_module.GC_THRESHOLDS
+        assert gc.get_threshold() == memory.GC_THRESHOLDS
     assert gc.get_threshold() == before
