@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from enforcer.broker import BrokerConfig
+    from enforcer.cli.key_watch import KeyWatch
     from enforcer.detect import Models
     from enforcer.stream.config import WorkerConfig
     from enforcer.stream.supervision import ChildEnd
@@ -141,6 +142,7 @@ def worker(
     Run agents that decide requests, until SIGTERM or Ctrl-C.
 
     A stop drains: what was fetched is decided, told and committed, the group is left and the tables are closed.
+    --policy-keys are read again every few seconds, and on SIGHUP.
     With --processes a worker that is killed is started again in its place within a second, and its partitions stay with it.
     Logs are JSON on stderr and never hold text of a prompt.
     """
@@ -162,6 +164,7 @@ def worker(
             "redaction_key": redaction_key(redaction_key_file or settings.redaction_key_file),
             "policy_keys": public_keys(policy_keys, settings),
         },
+        policy_keys=policy_keys or settings.policy_keys,
         broker=load(bootstrap=target.bootstrap, prefix=target.prefix, file=target.kafka_config),
         metrics_host=metrics_host,
         metrics_port=metrics_port,
@@ -189,6 +192,8 @@ class Given:
     metrics_host: str
     metrics_port: int | None
     models: Callable[[], Models]
+    policy_keys: Path | None = None
+    """Where keys are read again while it runs."""
 
     def of_process(self, number: int) -> Given:
         """The same for one of several: a directory and a name of its own; its parent shows its metrics."""
@@ -239,6 +244,7 @@ def run_one(given: Given, *, parent: ChildEnd | None = None) -> None:
                 metrics_port=given.metrics_port,
                 models=given.models(),
                 parent=parent,
+                policy_keys=given.policy_keys,
             )
         )
     finally:
@@ -253,10 +259,16 @@ async def serve(
     metrics_port: int | None = None,
     models: Models | None = None,
     parent: ChildEnd | None = None,
+    policy_keys: Path | None = None,
 ) -> None:
-    """Run one worker in this event loop until SIGTERM or SIGINT, or until *parent* has gone."""
+    """
+    Run one worker in this event loop until SIGTERM or SIGINT, or until *parent* has gone.
+
+    *policy_keys* is read again meanwhile, and at once on SIGHUP.
+    """
     from enforcer import detect, store  # noqa: PLC0415 — vocabularies take their time
     from enforcer.broker import KafkaBroker  # noqa: PLC0415 — as above
+    from enforcer.cli.key_watch import KeyWatch  # noqa: PLC0415 — as above
     from enforcer.engine import Engine, EngineConfig  # noqa: PLC0415 — as above
     from enforcer.stream import vocabularies  # noqa: PLC0415 — as above
     from enforcer.stream.tables import open_signed_sets, open_table  # noqa: PLC0415 — as above
@@ -291,11 +303,14 @@ async def serve(
             spans=spans,
         )
         running.open_signed_sets = lambda: open_signed_sets(config.state_dir)
+        keys = None
+        if policy_keys is not None:
+            keys = KeyWatch(policy_keys, config.policy_keys, running.believe)
         health = HealthServer(
             metrics,
             live=lambda: None,
             ready=lambda: _why_not(running),
-            notes=lambda: [f"policy refused: {each}" for each in running.refused_policies.values()],
+            notes=lambda: _notes(running, keys),
         )
         if metrics_port is not None:
             try:
@@ -306,11 +321,13 @@ async def serve(
                     help="give another one with --metrics-port",
                 ) from error
         detect.warm(vocabularies.wanted([config.state_dir]))
-        with _stopped_by_signals(running):
+        with _led_by_signals(running, keys):
             beside = [
                 asyncio.create_task(_tell(parent, running, metrics)),
                 asyncio.create_task(vocabularies.remembering(config.state_dir)),
             ]
+            if keys is not None:
+                beside.append(asyncio.create_task(keys.run()))
             try:
                 await running.run()
             finally:
@@ -350,12 +367,22 @@ def _why_not(running: Worker) -> str | None:
     return orjson.dumps(running.describe()).decode()
 
 
+def _notes(running: Worker, keys: KeyWatch | None) -> list[str]:
+    """What a ready worker says besides."""
+    notes = [f"policy refused: {each}" for each in running.refused_policies.values()]
+    if keys is not None and keys.problem:
+        notes.append(f"policy keys as before: {keys.problem}")
+    return notes
+
+
 @contextlib.contextmanager
-def _stopped_by_signals(running: Worker):  # type: ignore[no-untyped-def]  # noqa: ANN202 — a context manager
+def _led_by_signals(running: Worker, keys: KeyWatch | None):  # type: ignore[no-untyped-def]  # noqa: ANN202 — a context manager
     loop = asyncio.get_running_loop()
-    signals = (signal.SIGTERM, signal.SIGINT)
-    for number in signals:
+    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    for number in signals[:2]:
         loop.add_signal_handler(number, running.stop)
+    # Without keys there is nothing to read again, and no reason to end.
+    loop.add_signal_handler(signal.SIGHUP, keys.look_now if keys is not None else int)
     try:
         yield
     finally:

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from enforcer.policy.signing import Headers, Verifier
 
 DAY_MS: Final = 86_400_000
+MARKERS: Final = 100
+"""Ends of transactions and forgotten documents move workers' offsets too, and are not told one by one."""
+FILLING_MAX: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,9 +294,10 @@ async def _change(
             broker, reader, prefix, None if signing is None else signing.verifier
         )
         _check_signed(published, scopes, signing, prune=prune)
-        above = {} if signing is None else await floors(broker, prefix)
+        below = await floors(broker, prefix)
+        above = {} if signing is None else below.revisions
         _check_newest(published, scopes, above, is_meant=prune)
-        records: list[Outgoing] = []
+        records: list[Outgoing] = _filling(published.end, below.policy_offset)
         history: list[Outgoing] = []
         places: list[int] = []
         now_ms = int(time.time() * 1000)
@@ -325,12 +329,12 @@ async def _change(
             history.append((change.digest.encode(), value, (), None))
             records.extend(_forgotten(published, scope, record.documents, now_ms))
             changes.append(change)
-        if changes:
+        if records:
             await ledger.begin()
             # History first: no agent decides under a set that is not in it.
-            kept = ledger.send(f"{prefix}.{HISTORY}", 0, _signed(signing, HISTORY, history))
+            if history:
+                await ledger.send(f"{prefix}.{HISTORY}", 0, _signed(signing, HISTORY, history))
             told = ledger.send(f"{prefix}.{POLICIES}", 0, _signed(signing, POLICIES, records))
-            await kept
             first = await told
             await ledger.commit()
             changes = [replace(c, offset=first + at) for c, at in zip(changes, places, strict=True)]
@@ -360,6 +364,16 @@ def _check_signed(
     lost = [scope for scope in published.refused_scopes() if scope in set(scopes)]
     if lost and not prune:
         raise _not_signed(lost)
+
+
+def _filling(end: int, workers_offset: int) -> list[Outgoing]:
+    """
+    Tombstones of nothing, where the topic was deleted and made again: past the offset up to which workers had read it.
+
+    A partition does not decide under an older policy offset than before, and a new topic begins at 0.
+    """
+    missing = min(workers_offset + MARKERS - end, FILLING_MAX) if end < workers_offset else 0
+    return [(b"*/doc/-", None, (), None)] * missing
 
 
 def _check_newest(

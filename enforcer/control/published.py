@@ -14,7 +14,7 @@ from enforcer.broker.to_end import read_to
 from enforcer.errors import AuthError, EnforcerError, NotFoundError
 from enforcer.policy.signing import HEADER, Signer, Verifier
 from enforcer.policy.trust import Trust
-from enforcer.stream.policy_history import read_floors, read_history
+from enforcer.stream.policy_history import Floors, read_floors, read_history
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -130,12 +130,12 @@ async def read(broker: Broker, reader: Reader, prefix: str, verifier: Verifier |
     return published
 
 
-async def floors(broker: Broker, prefix: str) -> dict[str, int]:
-    """How high each scope's revision has been on any worker: who signs goes above it. Nothing, where nobody may know."""
+async def floors(broker: Broker, prefix: str) -> Floors:
+    """What workers have had in force: who changes policies goes above it. Nothing, where nobody may know."""
     try:
         return await read_floors(broker, prefix)
     except (NotFoundError, AuthError):
-        return {}
+        return Floors()
 
 
 def _take(published: Published, record: Record) -> None:

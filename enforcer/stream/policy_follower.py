@@ -26,7 +26,7 @@ from enforcer.broker.to_end import SILENCE_S, read_to
 from enforcer.errors import EnforcerError
 from enforcer.policy.trust import CODES, STANDING
 from enforcer.stream.policies import PolicyTable, SetInForce
-from enforcer.stream.policy_history import read_floors, read_history
+from enforcer.stream.policy_history import Floors, read_floors, read_history
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -260,8 +260,8 @@ class PolicyFollower:
             _log.warning(
                 "policy_floor_unknown", topic=f"{self._prefix}.policy-acks", code=error.code
             )
-            floors = {}
-        for scope, revision in floors.items():
+            floors = Floors()
+        for scope, revision in floors.revisions.items():
             trust.raise_floor(scope, revision)
         for held in self.held.read() if self.held is not None else ():
             trust.raise_floor(held.scope, held.revision)

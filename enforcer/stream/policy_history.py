@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from enforcer import events
@@ -40,21 +41,32 @@ async def read_history(
     return history
 
 
-async def read_floors(broker: Broker, prefix: str) -> dict[str, int]:
+@dataclass(slots=True)
+class Floors:
+    """What has been in force on any worker, by their word: nothing goes below."""
+
+    revisions: dict[str, int] = field(default_factory=dict)
+    """The highest of a signed set, by scope."""
+    policy_offset: int = 0
+    """Of the policy topic, up to which some worker had read it."""
+
+
+async def read_floors(broker: Broker, prefix: str) -> Floors:
     """
-    How high the revision of each scope's signed set has been in force, by any worker's word.
+    What workers have said on ``policy-acks``.
 
     Raises: NotFoundError, AuthError, where the topic is not there or not ours to read; UnavailableError.
     """
     await broker.partitions(f"{prefix}.policy-acks")
-    floors: dict[str, int] = {}
+    floors = Floors()
     async for record in _records(broker, f"{prefix}.policy-acks"):
         try:
-            said = events.decode_policy_ack(record.value or b"").revisions
+            said = events.decode_policy_ack(record.value or b"")
         except EnforcerError:
             continue  # Nobody we know wrote it.
-        for scope, revision in said.items():
-            floors[scope] = max(revision, floors.get(scope, 0))
+        floors.policy_offset = max(floors.policy_offset, said.policy_offset)
+        for scope, revision in said.revisions.items():
+            floors.revisions[scope] = max(revision, floors.revisions.get(scope, 0))
     return floors
 
 

@@ -132,8 +132,7 @@ async def take_over(
 
     # 6. Policies at least as new as anything that was decided under.
     told_under = [t.decision.source.policy_offset for t in told.values()]
-    newest = max([position.policy_offset, *told_under, await services.policies.end()])
-    await _within(seconds, services.policies.wait_for(newest), "policies")
+    await _policies_reached(services, partition, max([position.policy_offset, *told_under]))
 
     # 7. Written by the first commit.
     position.starts += 1 if is_start else 0
@@ -232,6 +231,24 @@ def _truncated(name: str, partition: int) -> UnavailableError:
         help="the topic was truncated, or deleted and made again",
         code="input_truncated",
     )
+
+
+async def _policies_reached(services: Services, partition: int, decided_under: int) -> None:
+    """The table is at its topic's end as of now, and at *decided_under*."""
+    seconds = services.config.step_timeout_ms / 1000
+    end = await _within(seconds, services.policies.end(), "policies")
+    try:
+        await _within(seconds, services.policies.wait_for(max(decided_under, end)), "policies")
+    except UnavailableError as error:
+        if end >= decided_under:
+            raise
+        # Not at once: a new leader may not know its followers yet.
+        raise UnavailableError(
+            f"partition {partition} was decided under policies up to offset {decided_under}, "
+            f"and {services.config.topic('policies')} ends at {end}",
+            help="it was deleted and made again: apply the policies again, which moves its end past where it was",
+            code="policies_truncated",
+        ) from error
 
 
 async def _bounds(broker: Broker, config: WorkerConfig, partition: int) -> _Bounds:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import urllib.request
 
 import pytest
 
+from enforcer import events
 from enforcer.broker import BrokerConfig, KafkaBroker
 from enforcer.cli.main import run
 from enforcer.client import Gateway
@@ -93,13 +95,38 @@ class Installation:
 
         return asyncio.run(ask())
 
-    def records(self):
-        """What the policy topic holds: key, value, headers."""
+    def until(self, what):
+        until_s = time.monotonic() + 20
+        while not what():
+            assert time.monotonic() < until_s, self.ready()
+            time.sleep(0.05)
+
+    def logged(self, event):
+        """How often the worker has said so."""
+        return (self.folder / "worker.log").read_text().count(f'"{event}"')
+
+    def acked(self, scope):
+        """The revision that the worker has said to have in force."""
+        said = [events.decode_policy_ack(value) for _, value, _ in self.records("policy-acks")]
+        return said[-1].revisions.get(scope) if said else None
+
+    def recreate(self, *names):
+        """As an administrator of the broker: topics deleted and made again."""
+
+        async def do():
+            async with KafkaBroker(BrokerConfig(bootstrap=self.bootstrap)) as broker:
+                await broker.delete_topics([f"{self.prefix}.{name}" for name in names])
+
+        asyncio.run(do())
+        self.until(lambda: self("topics", "apply", "--partitions", "1")[0] == 0)
+
+    def records(self, topic="policies"):
+        """What a topic holds: key, value, headers."""
 
         async def read():
             async with KafkaBroker(BrokerConfig(bootstrap=self.bootstrap)) as broker:
                 reader = await broker.open_reader()
-                place, found = (f"{self.prefix}.policies", 0), []
+                place, found = (f"{self.prefix}.{topic}", 0), []
                 end = (await reader.offsets_end([place]))[place]
                 reader.assign([place])
                 await reader.seek_to_beginning()
@@ -111,15 +138,16 @@ class Installation:
 
         return asyncio.run(read())
 
-    def write(self, *records):
-        """As somebody who can write the topic, and has no key."""
+    def write(self, *records, topic="policies", filler=0):
+        """As somebody who can write the topic, and has no key; *filler* records of no meaning first."""
+        records = [(b"filler/doc/x", b"", ())] * filler + [*records]
 
         async def send():
             async with KafkaBroker(BrokerConfig(bootstrap=self.bootstrap)) as broker:
                 producer = await broker.open_producer()
-                topic = f"{self.prefix}.policies"
-                await producer.prepare([topic])
-                await producer.send(topic, 0, [(k, v, h, None) for k, v, h in records])
+                full = f"{self.prefix}.{topic}"
+                await producer.prepare([full])
+                await producer.send(full, 0, [(k, v, h, None) for k, v, h in records])
                 await producer.close()
 
         asyncio.run(send())
@@ -198,15 +226,75 @@ def test_signing_begins_and_keys_change(here):
     assert code == 8
     assert "1 of 1 agents refuse it" in err
     assert here.code_told() == ["ONE"]
-    here.stop()
+    # The new key beside the old one, the running worker told by a signal: what it refused it believes now.
     (here.folder / "second.pub").rename(here.keys / "second.pub")
-    here.start()
-    assert here.ready() == "ok\n"
-    assert here("policy", "apply", here.policy("TWO"), "--sign-key", second, "--policy-keys", here.keys, "--wait")[0] == 0  # fmt: skip
+    here.worker.send_signal(signal.SIGHUP)
+    here.until(lambda: here.ready() == "ok\n")
+    both = ["--sign-key", second, "--policy-keys", here.keys, "--wait"]
+    assert here("policy", "apply", here.policy("TWO"), *both)[0] == 0
+    assert here.code_told() == ["TWO"]
+    # The old key away, without a signal; what it signs from now on is refused.
     (here.keys / "first.pub").unlink()
+    here.until(lambda: here.logged("policy_keys_changed") == 2)
+    assert here.ready() == "ok\n"
+    code, _, err = here(
+        "policy", "apply", here.policy("THREE"), *sign, "--policy-keys", here.keys, "--wait"
+    )
+    assert (code, "signed by an unknown key" in err) == (8, True)
     here.stop()
     here.start()
     assert here.code_told() == ["TWO"]
+    # A folder that holds no key changes nothing, and is said.
+    (here.keys / "second.pub").rename(here.folder / "second.pub")
+    here.worker.send_signal(signal.SIGHUP)
+    here.until(lambda: "policy keys as before" in here.ready())
+    assert here.code_told() == ["TWO"]
+
+
+def test_no_worker_goes_back_to_an_older_set_whatever_the_topics_hold(here):
+    """One that has its directory holds what was signed last; one without denies, until a newer set is signed on purpose."""
+    sign = ["--sign-key", here.key]
+    assert here("policy", "apply", here.policy("ONE"), *sign)[0] == 0
+    old = [*here.records(), *here.records("policy-history")]
+    here.start()
+    assert here("policy", "apply", here.policy("TWO"), *sign, "--wait")[0] == 0
+    here.until(lambda: here.acked("acme") == 2)
+    here.stop()
+    # Somebody deletes both topics, and makes them again with what was signed before.
+    here.recreate("policies", "policy-history")
+    here.write(*[r for r in old if b"/" in r[0]], filler=8)
+    here.write(*[r for r in old if b"/" not in r[0]], topic="policy-history")
+    here.start()
+    assert "policy refused: acme: what is in force stands in no topic any more" in here.ready()
+    assert here.code_told() == ["TWO"]
+    here.stop()
+    shutil.rmtree(here.folder / "state")
+    here.start()
+    assert "acme: the newest set that was signed is not to be found" in here.ready()
+    assert 'enforcer_policy_refused_total{code="lost"} 1.0' in here.page("/metrics")
+    assert here.code_told() == ["policy_invalid"]
+    # Nobody builds on the old set by mistake; who means it says so.
+    code, _, err = here("policy", "apply", here.policy("THREE"), *sign)
+    assert (code, "acme (revision 2; found is 1)" in err) == (9, True)
+    assert "policy sign --adopt" in err
+    assert here("policy", "apply", here.policy("THREE"), *sign, "--prune", "--wait")[0] == 0
+    assert here.code_told() == ["THREE"]
+    assert "acme" not in here.ready()
+
+
+def test_policies_deleted_and_made_again_come_back_by_an_apply(here):
+    """Signed or not: a partition does not decide under an older offset, and an apply moves the new topic past it."""
+    for code in ("ONE", "TWO", "THREE"):
+        assert here("policy", "apply", here.policy(code), "--sign-key", here.key)[0] == 0
+    here.start()
+    assert here.code_told() == ["THREE"]
+    here.stop()
+    here.recreate("policies")
+    end = here("policy", "apply", here.policy("FOUR"), "--sign-key", here.key, "--output", "json")
+    assert end[0] == 0, end
+    here.start()
+    assert here.code_told() == ["FOUR"]
+    assert here.ready() == "ok\n"
 
 
 async def test_a_gateway_with_keys_believes_no_stranger(bootstrap, prefix, tmp_path):

@@ -41,7 +41,7 @@ ASK_S: Final = 0.25
 """The parent asks each child so often whether it is ready."""
 ANSWER_TIMEOUT_S: Final = 2.0
 EXIT_BUG: Final = 1
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP)
 
 _log = structlog.get_logger("enforcer.supervisor")
 
@@ -131,6 +131,13 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGCHLD, self._changed.set)
+        loop.add_signal_handler(signal.SIGHUP, self._pass_on)
+
+    def _pass_on(self) -> None:
+        """SIGHUP: what is read from files is to be read again."""
+        for child in self.children:
+            if child.pid:
+                os.kill(child.pid, signal.SIGHUP)
 
     def stop(self) -> None:
         """Drain all children; ``run`` returns when they have ended."""
@@ -214,6 +221,8 @@ class Supervisor:
             signal.set_wakeup_fd(-1)
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
+            # Until the child knows what to read again, there is nothing to.
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
             # The parent's loop, server and channels: held open here, no sibling would ever read the end of its own.
             os.closerange(3, theirs.fileno())
             os.closerange(theirs.fileno() + 1, os.sysconf("SC_OPEN_MAX"))

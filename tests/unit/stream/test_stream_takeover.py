@@ -200,9 +200,24 @@ async def test_policies_never_run_backwards(cluster, office):
 
 
 async def test_policies_that_do_not_come_end_it(cluster, office):
-    """Every step has its bound, and the error says which step it was."""
+    """A topic that was made again does not reach what was decided under: in a bounded time that is said, and what to do."""
     office.config = office.config.model_copy(update={"step_timeout_ms": 20})
     keep(cluster, policy_offset=99)
+    with pytest.raises(UnavailableError, match=r"offset 99, and .*\.policies ends at 0") as error:
+        await taken_over(office)
+    assert error.value.code == "policies_truncated"
+    assert "apply the policies again" in error.value.help
+
+
+async def test_policies_that_are_not_read_end_it(cluster, office, monkeypatch):
+    """Every step has its bound, and the error says which step it was."""
+    office.config = office.config.model_copy(update={"step_timeout_ms": 20})
+    keep(cluster)
+
+    async def never(_):
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(type(office.policies), "wait_for", lambda *_: never(_))
     with pytest.raises(UnavailableError, match="policies") as error:
         await taken_over(office)
     assert error.value.code == "indefinite"
