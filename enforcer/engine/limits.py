@@ -70,7 +70,7 @@ class Plan(NamedTuple):
 NOTHING = Plan((), (), (), (), ())
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def pseudonym(value: str, key: bytes) -> str:
     """A keyed pseudonym: equal for equal values, telling nothing without the key."""
     return blake2b(
@@ -93,7 +93,7 @@ def row_values(
     ]
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def row_part(values: tuple[str | None, ...], paths: tuple[str, ...], pseudonym_key: bytes) -> str:
     """The key part of a row: the same few thousand users and teams ask for it again and again."""
     return state.key_part(row_values(values, paths, pseudonym_key))

@@ -40,7 +40,7 @@ def murmur2(data: bytes) -> int:
 
 
 # Accounts repeat; each record of one is checked to stand on its partition.
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def partition_of(key: bytes, partitions: int) -> int:
     """The partition of a key, as Kafka's default partitioner places it."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions

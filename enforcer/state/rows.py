@@ -206,7 +206,7 @@ def parse_call_key(key: str) -> CallName:
     return CallName(unquote(account), unquote(request_id), int(attempt))
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def _prefix(kind: str, account: str, policy: str, limit_id: str) -> str:
     # Every event asks for the same few thousand of these: cached, a key costs one join.
     return f"{kind}{_part(account)}/{_part(policy)}/{_part(limit_id)}/"

@@ -20,6 +20,7 @@ from rocksdict import (
     DBCompressionType,
     Options,
     Rdict,
+    ReadOptions,
     WriteBatch,
 )
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 _WRITE_BUFFER_BYTES = 4 << 20
 _BLOCK_CACHE_BYTES = 64 << 20
 """One cache for all tables of the process; RocksDB's default is 32 MiB for each."""
+_OPEN_FILES_MAX = 128
+"""Of one table; a file has up to 64 MiB."""
 _PAGE_ROWS = 1_000
 _FAMILY = "default"
 _FULL = ("no space left", "file too large", "disk quota exceeded", "space limit reached")
@@ -177,7 +180,7 @@ class RocksTable:
         page: list[tuple[bytes, bytes]] = []
         begin = prefix if start_after is None else max(prefix, start_after)
         try:
-            items = self._database.items(from_key=begin)
+            items = self._database.items(from_key=begin, read_opt=_walking())
             for key, value in items:
                 if not key.startswith(prefix):
                     break
@@ -234,15 +237,27 @@ def _block_cache() -> Any:
     return Cache(_BLOCK_CACHE_BYTES)
 
 
+@functools.cache
+def _walking() -> Any:
+    """Of scans: a walk over a table reads each row once, and must not push out those that are read again and again."""
+    options = ReadOptions()
+    options.fill_cache(False)  # type: ignore[call-arg] # its stub forgets the value
+    return options
+
+
 def _options() -> Any:
     blocks = BlockBasedOptions()
     blocks.set_block_cache(_block_cache())
+    # Filters and indexes grow with the rows: in the cache they are bounded with all the rest.
+    blocks.set_cache_index_and_filter_blocks(True)
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(True)
     # Most reads of call rows look for keys that do not exist.
     blocks.set_bloom_filter(10, False)
     options = Options(raw_mode=True)
     options.set_block_based_table_factory(blocks)
     options.set_write_buffer_size(_WRITE_BUFFER_BYTES)
     options.set_max_write_buffer_number(3)
+    options.set_max_open_files(_OPEN_FILES_MAX)
     options.set_max_background_jobs(2)
     options.set_compression_type(DBCompressionType.lz4())
     options.set_keep_log_file_num(1)

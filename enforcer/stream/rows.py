@@ -42,6 +42,8 @@ SLOTS_MIN: Final = 1 << 22
 SLOTS_MAX: Final = 1 << 26
 LARGE_ROW_BYTES: Final = 16 * 1024
 """Rows above it (calls with a large decision) are not kept decoded: a count alone bounds no memory."""
+CALL_BYTES: Final = 1_024
+"""Of an ordinary call. Where they have more on average, so many fewer are kept: what is bounded is bytes."""
 _CALLS: Final = frozenset("cu")
 """First letters of the rows whose changelog is ``calls``."""
 
@@ -125,6 +127,7 @@ class RowCache:
     """
 
     __slots__ = (
+        "_call_bytes",
         "_calls",
         "_changed",
         "_large",
@@ -146,6 +149,8 @@ class RowCache:
         self._money: dict[str, Any] = {}
         self._changed: dict[str, Any] = {}
         self._large: set[str] = set()
+        self._call_bytes = 0.0
+        """Of a call, on average of the last cuts."""
         self.cached_rows_max = cached_rows_max
 
     def _kept(self, key: str) -> dict[str, Any]:
@@ -230,6 +235,7 @@ class RowCache:
     def cut(self) -> Changes:
         """Encode what changed since the last cut, and forget that it changed."""
         changes = Changes()
+        size = 0
         for key, row in self._changed.items():
             kind = key[0]
             value = row if row is None or type(row) is bytes else _ENCODE[kind](row)
@@ -240,9 +246,12 @@ class RowCache:
                 if value is not None:
                     # One object in place of a dozen, until its usage comes.
                     self._calls[key] = value
+                    size += len(value)
             else:
                 changes.state.append((key.encode(), value))
         self._changed = {}
+        if changes.calls:
+            self._call_bytes += (size / len(changes.calls) - self._call_bytes) / 8
         return changes
 
     def settle(self) -> None:
@@ -257,8 +266,10 @@ class RowCache:
                 if key not in changed:
                     self._kept(key).pop(key, None)
             self._large.clear()
-        for cached in (self._calls, self._money):
-            excess = len(cached) - self.cached_rows_max // 2
+        rows_max = self.cached_rows_max // 2
+        calls_max = int(rows_max * CALL_BYTES / max(CALL_BYTES, self._call_bytes))
+        for cached, most in ((self._calls, calls_max), (self._money, rows_max)):
+            excess = len(cached) - most
             if excess <= 0:
                 continue
             for key in list(islice(cached, excess)):

@@ -313,3 +313,20 @@ def test_a_table_that_is_opened_again_has_its_filter_and_the_shared_cache(tmp_pa
         table.close()
     assert sizes[1] == pytest.approx(2 * sizes[0], rel=0.1)
     assert sizes[0] > 1_000
+
+
+def test_a_walk_over_a_table_leaves_the_cache_to_the_rows_that_are_read(tmp_path: Path) -> None:
+    """A scan of everything brings nothing into the block cache; a read of one row does."""
+    table = RocksTable(tmp_path / "t")
+    rows = {b"%06d" % number: os.urandom(1_000) for number in range(8_000)}
+    table.write(rows)
+    table.close()
+    table = RocksTable(tmp_path / "t")
+    before = memory_bytes()["block_cache"]
+
+    assert dict(table.scan()) == rows
+    assert memory_bytes()["block_cache"] - before < 1_000_000
+    for key in rows:
+        table.get(key)
+    assert memory_bytes()["block_cache"] - before > 2_000_000
+    table.close()

@@ -9,6 +9,7 @@ from enforcer import events
 from enforcer.errors import AgentCorruptedError
 from enforcer.store import MemoryTable
 from enforcer.stream.rows import (
+    CALL_BYTES,
     LARGE_ROW_BYTES,
     CallsSeen,
     RowCache,
@@ -206,6 +207,26 @@ STEPS = st.lists(
     ),
     max_size=40,
 )
+
+
+def test_of_calls_that_are_larger_than_usual_fewer_are_kept():
+    """Calls of 8 KB each take no more memory than calls of 1 KB: an eighth of them stay."""
+    kept = {}
+    for size in (100, 8 * CALL_BYTES):
+        cache, table = cache_of(cached_rows_max=400)
+        for number in range(1_000):
+            key = f"c/acme/r{number}/1"
+            cache.put_encoded(key, encode_row(key, call_row(decision=bytes(size))))
+            if number % 10 == 9:
+                changes = cache.cut()
+                table.write(dict(changes.calls))
+                cache.settle()
+        table.reads.clear()
+        for number in range(1_000):
+            assert cache.get(f"c/acme/r{number}/1").decision == bytes(size)
+        kept[size] = 1_000 - len(table.reads)
+
+    assert kept == {100: 200, 8 * CALL_BYTES: pytest.approx(25, abs=3)}
 
 
 @given(STEPS, st.integers(1, 6))
