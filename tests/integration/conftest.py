@@ -12,8 +12,20 @@ def secured(tmp_path_factory):
     running.stack.stop()
 
 
+LONGEST_FIRST = (
+    "test_bench", "test_demo", "test_wheel", "test_repartition", "test_replay", "test_enforcement", "test_takeover",
+)  # fmt: skip
+"""What takes most of a minute or more, so that nobody begins it when all others are done."""
+
+
 def pytest_collection_modifyitems(items):
-    """A socket that some test left open is told, not held against the test in which it happens to be collected."""
+    """
+    The longest come first.
+
+    A socket that some test left open is told, not held against the test in which it happens to be collected.
+    """
+    order = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
     told = pytest.mark.filterwarnings("default::pytest.PytestUnraisableExceptionWarning")
     for item in items:
         if "integration" in item.path.parts:

@@ -180,6 +180,10 @@ async def test_topics_have_identities_and_single_settings_change(
     await broker.alter_topic_configs({topic: {"segment.ms": "60000"}})
     await broker.alter_topic_configs({topic: {"retention.ms": "1000000"}})
     await broker.alter_topic_configs({topic: {"segment.ms": None}})
+    # A broker hears of changes from its controller, a moment after these are acknowledged.
+    async with asyncio.timeout(10):
+        while "segment.ms" in (await broker.describe_topics([topic]))[topic].config:
+            await asyncio.sleep(0.02)
     info = (await broker.describe_topics([topic, f"{prefix}.nope"]))[topic]
     assert info.partitions == 4
     assert info.topic_id == await broker.topic_id(topic)

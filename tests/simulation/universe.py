@@ -134,6 +134,31 @@ class JudgingEngine(Engine):
         return ruling
 
 
+def quick_config(prefix: str, instance_id: str, **settings: Any) -> WorkerConfig:
+    """A worker's settings with every interval and bound small, so that little traffic meets all of them."""
+    small = {
+        "commit_interval_ms": 50,
+        "group_offsets_interval_ms": 120,
+        "commit_records_max": 40,
+        "uncommitted_records_max": 100,
+        "uncommitted_ms_max": 2_000,
+        "queue_records_max": 60,
+        "slice_us": 200,
+        "lone_input_wait_ms": 20,
+        "fenced_wait_ms": 500,
+        "ack_timeout_ms": 3_000,
+        "step_timeout_ms": 5_000,
+        "drain_timeout_ms": 3_000,
+    }
+    return WorkerConfig(
+        prefix=prefix,
+        group_id=prefix,
+        instance_id=instance_id,
+        state_dir=Path("unused"),
+        **{**small, **settings},
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a seed has drawn."""
@@ -241,24 +266,7 @@ class Machine:
     async def _run(self, process: Process) -> None:
         self.broker = SimulatedBroker(self._universe.cluster, process)
         self.worker = Worker(
-            WorkerConfig(
-                prefix=PREFIX,
-                group_id=PREFIX,
-                instance_id=self.name,
-                state_dir=Path("unused"),
-                commit_interval_ms=50,
-                group_offsets_interval_ms=120,
-                commit_records_max=40,
-                uncommitted_records_max=100,
-                uncommitted_ms_max=2_000,
-                queue_records_max=60,
-                slice_us=200,
-                lone_input_wait_ms=20,
-                fenced_wait_ms=500,
-                ack_timeout_ms=3_000,
-                step_timeout_ms=5_000,
-                drain_timeout_ms=3_000,
-            ),
+            quick_config(PREFIX, self.name),
             broker=self.broker,
             engine=JudgingEngine(process, self._universe.storm.marks),
             metrics=Metrics(),

@@ -52,6 +52,7 @@ def nested(template, count, innermost):
     return text
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("typed", [True, False])
 @pytest.mark.parametrize(
     ("text", "value"),
@@ -272,6 +273,7 @@ def test_macros_within_macros_have_a_budget(template, monkeypatch):
     assert caught.value.code == "limit"
 
 
+@pytest.mark.no_cover
 def test_the_budget_is_one_evaluations():
     """What one evaluation has spent, the next does not miss; macros in a row are not counted."""
     text = "lists.range(3000).map(x, x).all(x, lists.range(3000).exists(y, y == x))"

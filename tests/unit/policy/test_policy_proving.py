@@ -297,6 +297,7 @@ def test_patterns_are_the_languages_that_re2_finds(pattern, inside, outside):
         assert z3.is_true(found) == bool(re2.search(pattern, each)) == (each in inside), each
 
 
+@pytest.mark.no_cover
 def test_the_command_answers_by_its_exit_code(tmp_path):
     """0 proved, 4 refuted, 3 for documents that do not check; JSON has the counter-example."""
     file = tmp_path / "p.yaml"

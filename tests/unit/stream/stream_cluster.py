@@ -1,9 +1,7 @@
 """
 A Kafka in memory, as far as the data plane uses one: append times, transactions, fencing, and processes that die.
 
-A ``FakeCluster`` is what survives; a ``FakeBroker`` is one process's view of it. ``dies_at`` kills the process at its
-n-th operation: the operation raises ``Died``, half of the time after it was done, and nothing that the process holds
-works any more.
+A ``FakeCluster`` is what survives; a ``FakeBroker`` is one process's view of it.
 """
 
 from __future__ import annotations
@@ -110,11 +108,8 @@ class FakeCluster:
 class FakeBroker:
     """One process's way to the cluster. Implements ``ports.Broker`` as far as it goes."""
 
-    def __init__(self, cluster: FakeCluster, *, dies_at: int = 0, after: bool = False) -> None:
+    def __init__(self, cluster: FakeCluster) -> None:
         self.cluster = cluster
-        self.operations = 0
-        self.dies_at = dies_at
-        self.dies_after = after
         self.alive = True
         self.fail: dict[str, Exception] = {}
         """Operation to what it raises, once, before it is done."""
@@ -133,18 +128,10 @@ class FakeBroker:
         """The same without a turn of the loop."""
         if not self.alive:
             raise Died
-        self.operations += 1
-        dies = self.operations == self.dies_at
-        if dies and not self.dies_after:
-            self.alive = False
-            raise Died
         if name in self.fail:
             raise self.fail.pop(name)
         self.journal.append(name)
         done = act()
-        if dies:
-            self.alive = False
-            raise Died
         if name in self.fail_after:
             raise self.fail_after.pop(name)
         return done
