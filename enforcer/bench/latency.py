@@ -18,6 +18,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from enforcer import events
+from enforcer.bench import flame as flames
 from enforcer.bench import machine, workload
 from enforcer.bench.figures import is_noisy, percentile, rounded, spread
 from enforcer.bench.openloop import Course
@@ -28,6 +29,7 @@ from enforcer.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from enforcer.bench.site import Place, Publish
     from enforcer.broker import KafkaBroker, Outgoing
@@ -59,6 +61,8 @@ class Plan:
     rate: float = 1_000.0
     arrivals: Arrivals = ()
     speed: float = 1.0
+    flame: Path | None = None
+    """Where to write the flame graph of one more worker, after the rounds."""
 
 
 @dataclass(slots=True)
@@ -127,6 +131,10 @@ async def measure(
                 f"round {number + 1} of {plan.rounds}: echo {_shown(echoes[-1])}, "
                 f"enforcer {_shown(products[-1])}"
             )
+        if plan.flame is not None:
+            due = schedule(plan, plan.rounds)
+            requests = [source.request(size)[0] for size in due[1]]
+            await product_round(where, broker, requests, due[0], flame=plan.flame)
     return _answer(where, plan, echoes, products)
 
 
@@ -228,6 +236,7 @@ async def product_round(
     *,
     text_readers: int = 1,
     measured: Callable[[int], bool] = lambda _number: True,
+    flame: Path | None = None,
 ) -> _Round:
     """
     One round of the product: a fresh worker process and a gateway.
@@ -239,6 +248,7 @@ async def product_round(
         due_s: When each is due, in seconds from the start.
         text_readers: Processes of the worker that read long texts; 0: it reads them itself.
         measured: Whether the latency of a call, by its number, counts.
+        flame: Where to write the worker's flame graph, if one is wanted.
     """
     task = {
         "bootstrap": where.bootstrap,
@@ -270,7 +280,9 @@ async def product_round(
 
         _settle_memory()
         before, own_s = machine.read(where.broker_pid), time.process_time()
-        begun_s = await course.run(fire, grace_s=_GRACE_S)
+        begun_s, _ = await asyncio.gather(
+            course.run(fire, grace_s=_GRACE_S), _recorded(process.pid, due_s, flame)
+        )
         after, own_s = machine.read(where.broker_pid), time.process_time() - own_s
         gc.unfreeze()
         await asyncio.gather(*calls, return_exceptions=True)
@@ -281,6 +293,15 @@ async def product_round(
     found.bypass_rate = bypass_rate
     found.late_ms = {name: percentile(sorted(late_ms) or [0], share) for name, share in _SHARES}
     return found
+
+
+async def _recorded(pid: int, due_s: Sequence[float], flame: Path | None) -> None:
+    """The flame graph of a round after its warm-up, if one is wanted."""
+    if flame is not None:
+        seconds = due_s[-1] - _WARM_S
+        title = f"A worker at {len(due_s) / due_s[-1]:,.0f} calls a second"
+        await asyncio.sleep(_WARM_S)
+        await flames.record(pid, flame, seconds=seconds, title=title)
 
 
 def _settle_memory() -> None:

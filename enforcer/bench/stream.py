@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
+from enforcer.bench import flame as flames
 from enforcer.bench import machine, workload
 from enforcer.bench.figures import is_noisy, rounded, spread
 from enforcer.bench.processes import Rate, started, window
@@ -22,6 +23,7 @@ from enforcer.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from enforcer.bench.site import Place, Publish
     from enforcer.broker import KafkaBroker, Outgoing, Producer
@@ -45,6 +47,8 @@ class Plan:
     seconds: float = 10.0
     warm_up_s: float = 25.0
     commit_interval_ms: int = COMMIT_INTERVAL_MS
+    flame: Path | None = None
+    """Where to write the flame graph of one more worker, after the rounds."""
 
 
 @dataclass(slots=True)
@@ -126,6 +130,9 @@ async def measure(
                     f"({found.worker.cpu_us:.1f} us), share "
                     f"{found.worker.per_s / found.echo.per_s:.3f}"
                 )
+            if plan.flame is not None:
+                await backlog.fill(int(backlog.rate * (plan.seconds + _WARM_S + 1) * _MARGIN))
+                await _worker(where, plan, backlog, plan.seconds, flame=plan.flame)
         finally:
             await producer.close()
     return _answer(where, plan, backlog)
@@ -181,7 +188,7 @@ async def _echo(
 
 
 async def _worker(
-    where: Place, plan: Plan, backlog: _Backlog, seconds: float
+    where: Place, plan: Plan, backlog: _Backlog, seconds: float, flame: Path | None = None
 ) -> tuple[Rate, dict[str, Any], dict[str, float]]:
     task = {
         "bootstrap": where.bootstrap,
@@ -191,7 +198,12 @@ async def _worker(
     }
     async with started("worker_round", task, where.directory) as process:
         before = machine.read(where.broker_pid)
-        await asyncio.sleep(_WARM_S + seconds)
+        await asyncio.sleep(_WARM_S)
+        if flame is None:
+            await asyncio.sleep(seconds)
+        else:
+            title = "A worker at full speed"
+            await flames.record(process.pid, flame, seconds=seconds, title=title)
         after = machine.read(where.broker_pid)
         report = await process.stop()
     if report["commit_failures"] or not report["commits"]:

@@ -41,6 +41,13 @@ BenchBootstrapOption: TypeAlias = Annotated[
         help="Measure on these brokers, under a prefix of its own; else on a Kafka started for it.",
     ),
 ]
+FlameOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Write a flame graph of one more worker (.svg, or .folded for other tools); extra `flame`.",
+    ),
+]
 KeepOption: TypeAlias = Annotated[
     bool, typer.Option("--keep", help="Leave logs, tables and the broker's data for a look.")
 ]
@@ -53,6 +60,7 @@ def stream(
     warm_up: Annotated[
         float, typer.Option("--warm-up", min=0, help="Seconds for the broker's compiler.")
     ] = 25,
+    flame: FlameOption = None,
     bootstrap: BenchBootstrapOption = None,
     keep: KeepOption = False,
     output: OutputOption = OutputFormat.TABLE,
@@ -66,7 +74,8 @@ def stream(
     from enforcer.bench import stream as bench  # noqa: PLC0415 — brings the whole data plane
     from enforcer.control import policies  # noqa: PLC0415 — as above
 
-    plan = bench.Plan(rounds, seconds, warm_up)
+    _check_flame(flame)
+    plan = bench.Plan(rounds, seconds, warm_up, flame=flame)
     answer = _run(
         "stream",
         lambda where: bench.measure(where, plan, publish=policies.apply, tell=note),
@@ -99,6 +108,7 @@ def latency(
             help="Share of calls of 400,000 characters, to one partition: what they cost calls to the others.",
         ),
     ] = 0.0,
+    flame: FlameOption = None,
     bootstrap: BenchBootstrapOption = None,
     keep: KeepOption = False,
     output: OutputOption = OutputFormat.TABLE,
@@ -114,7 +124,8 @@ def latency(
     from enforcer.testing.trace import read_trace  # noqa: PLC0415 — as above
 
     arrivals = [(a.at_s, a.input_tokens) for a in read_trace(trace)] if trace else ()
-    plan = bench.Plan(rounds, seconds, rate, arrivals, speed)
+    _check_flame(flame)
+    plan = bench.Plan(rounds, seconds, rate, arrivals, speed, flame)
     answer = _run(
         "latency",
         lambda where: (
@@ -397,6 +408,14 @@ def peers(
         keep=keep,
     )
     bench_peers.show(answer, output)
+
+
+def _check_flame(file: Path | None) -> None:
+    """Raises ConfigError before a minute is spent on a graph that cannot be made."""
+    if file is not None:
+        from enforcer.bench import flame  # noqa: PLC0415 — only where it is wanted
+
+        flame.check(file)
 
 
 def _run(

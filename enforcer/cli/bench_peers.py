@@ -18,7 +18,7 @@ def plan_of(
     names: list[str] | None, rounds: int, seconds: float, *, rate: float, kills: int
 ) -> Plan:
     """
-    The plan for what was asked; a name without a variant stands for all variants of it.
+    The plan for what was asked; no name is all of them.
 
     Raises: ConfigError for a name that no framework has.
     """
@@ -26,20 +26,18 @@ def plan_of(
     from enforcer.bench.peers.systems import NAMES  # noqa: PLC0415 — as above
     from enforcer.bench.peers.trial import Trial  # noqa: PLC0415 — as above
 
-    chosen: list[str] = []
-    for name in names or NAMES:
-        meant = [each for each in NAMES if name in (each, each.partition("-")[0])]
-        if not meant:
-            raise ConfigError(
-                f"no such framework: {name}", help=f"it is one of {', '.join(NAMES)}; none is all"
-            )
-        chosen += [each for each in meant if each not in chosen]
-    return Plan(tuple(chosen), rounds, seconds, trial=Trial(rate, seconds, kills))
+    chosen = tuple(dict.fromkeys(names or NAMES))
+    unknown = next((name for name in chosen if name not in NAMES), None)
+    if unknown is not None:
+        raise ConfigError(
+            f"no such framework: {unknown}", help=f"it is one of {', '.join(NAMES)}; none is all"
+        )
+    return Plan(chosen, rounds, seconds, trial=Trial(rate, seconds, kills))
 
 
 NamesArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[quix|faust]…", help="Which frameworks; none is all."),
+    typer.Argument(metavar="[quix|quix-default|faust]…", help="Which frameworks; none is all."),
 ]
 
 

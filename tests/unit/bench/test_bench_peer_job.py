@@ -106,9 +106,9 @@ def test_every_fault_is_counted(job):
     assert counted["overspent_usd_nano"] > 0
 
 
-def test_a_name_stands_for_all_its_variants():
+def test_frameworks_are_named_one_by_one():
     """No name is every framework; an unknown one is refused with the names there are."""
-    assert plan_of(["quix"], 1, 1, rate=1, kills=0).names == ("quix", "quix-default")
+    assert plan_of(["quix", "quix"], 1, 1, rate=1, kills=0).names == ("quix",)
     assert plan_of(None, 1, 1, rate=1, kills=0).names == ("quix", "quix-default", "faust")
     with pytest.raises(ConfigError) as caught:
         plan_of(["flink"], 1, 1, rate=1, kills=0)
