@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PACKAGE = Path(__file__).resolve().parent
-_REDACTION_KEY_BYTES_MIN = 16
+_KEY_BYTES_MIN = 16
+_KEY_BYTES_MAX = 1_024
 _TRUE = frozenset({"1", "true", "yes", "on"})
 
 
@@ -97,23 +98,41 @@ def _wants_tracing(values: Mapping[str, str]) -> bool:
 
 def redaction_key(file: Path | None) -> bytes | None:
     """
-    The key that a file holds, less the blanks around it; None without a file.
+    The key of redaction that a file holds, less the blanks around it; None without a file.
 
-    Raises: ConfigError, if it cannot be read or is shorter than 16 bytes.
+    Raises: ConfigError, if it cannot be read, or if it is no key.
     """
-    if file is None:
-        return None
+    place = "ENFORCER_REDACTION_KEY_FILE or --redaction-key-file"
+    return None if file is None else _symmetric_key(file, "redaction", place)
+
+
+def pseudonym_key(file: Path | None) -> bytes | None:
+    """
+    The key of pseudonyms that a file holds, less the blanks around it; None without a file.
+
+    Raises: ConfigError, if it cannot be read, or if it is no key.
+    """
+    return None if file is None else _symmetric_key(file, "pseudonym", "--pseudonym-key-file")
+
+
+def _symmetric_key(file: Path, kind: str, place: str) -> bytes:
     try:
-        key = file.read_bytes().strip()
+        with file.open("rb") as opened:
+            key = opened.read(_KEY_BYTES_MAX + 1).strip()
     except OSError as error:
         raise ConfigError(
-            f"the redaction key in {file} cannot be read: {error.strerror}",
-            help="correct ENFORCER_REDACTION_KEY_FILE or --redaction-key-file",
+            f"the {kind} key in {file} cannot be read: {error.strerror}", help=f"correct {place}"
         ) from error
-    if len(key) < _REDACTION_KEY_BYTES_MIN:
+    if len(key) < _KEY_BYTES_MIN:
         raise ConfigError(
-            f"the redaction key in {file} is shorter than {_REDACTION_KEY_BYTES_MIN} bytes",
+            f"the {kind} key in {file} is shorter than {_KEY_BYTES_MIN} bytes",
             help="make one: openssl rand -hex 32",
+        )
+    if len(key) > _KEY_BYTES_MAX:
+        # A certificate, a database, a log: what is no secret must not pass for one.
+        raise ConfigError(
+            f"{file} is no {kind} key: it has more than {_KEY_BYTES_MAX} bytes",
+            help=f"correct {place}, or make a key: openssl rand -hex 32",
         )
     return key
 

@@ -23,6 +23,9 @@ from enforcer.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_SYNTAX = (
+    "one setting a line: `name=value`, or in a .yaml `name: value`; docs/security.md has examples"
+)
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 SECRETS = ("ssl.key.password", "sasl.password", "sasl.oauthbearer.token")
@@ -133,7 +136,9 @@ def read_settings(file: Path) -> dict[str, str]:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} cannot be read: {error}") from error
+        raise ConfigError(
+            f"{file} cannot be read: {error}", help="name a text file with Kafka's own settings"
+        ) from error
     is_yaml = file.suffix in {".yaml", ".yml"}
     values = _from_yaml(text, file) if is_yaml else _from_properties(text, file)
     for name in values:
@@ -150,9 +155,10 @@ def _from_yaml(text: str, file: Path) -> dict[str, str]:
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = "" if mark is None else f":{mark.line + 1}"
-        raise ConfigError(f"{file}{line}: {getattr(error, 'problem', 'no YAML')}") from error
+        problem = getattr(error, "problem", "no YAML")
+        raise ConfigError(f"{file}{line}: {problem}", help=_SYNTAX) from error
     if not isinstance(loaded, dict):
-        raise ConfigError(f"{file}: expected a mapping of settings")
+        raise ConfigError(f"{file}: expected a mapping of settings", help=_SYNTAX)
     return {str(name): str(value) for name, value in loaded.items()}
 
 
@@ -164,9 +170,11 @@ def _from_properties(text: str, file: Path) -> dict[str, str]:
             continue
         name, separator, value = line.partition("=")
         if not separator:
-            raise ConfigError(f"{file}:{number}: expected `name=value`")
+            raise ConfigError(f"{file}:{number}: expected `name=value`", help=_SYNTAX)
         if name.strip() in values:
-            raise ConfigError(f"{file}:{number}: `{name.strip()}` is set twice")
+            raise ConfigError(
+                f"{file}:{number}: `{name.strip()}` is set twice", help="keep one of the two lines"
+            )
         values[name.strip()] = value.strip()
     return values
 
@@ -177,7 +185,9 @@ def security(
     """Arguments of aiokafka's clients for TLS and SASL. Raises ConfigError, naming the setting."""
     protocol = values.get("security.protocol", "PLAINTEXT").upper()
     if protocol not in PROTOCOLS:
-        raise ConfigError(f"{where}: security.protocol `{protocol}`", help=f"one of {PROTOCOLS}")
+        raise ConfigError(
+            f"{where}: security.protocol `{protocol}`", help=f"one of {', '.join(PROTOCOLS)}"
+        )
     arguments: dict[str, Any] = {"security_protocol": protocol}
     if "client.id" in values:
         arguments["client_id"] = values["client.id"]
@@ -191,7 +201,11 @@ def security(
             name.startswith("sasl.") and "SASL" not in protocol
         )
         if unused:
-            raise ConfigError(f"{where}: `{name}` has no effect with security.protocol {protocol}")
+            wanted = "SSL or SASL_SSL" if name.startswith("ssl.") else "SASL_SSL or SASL_PLAINTEXT"
+            raise ConfigError(
+                f"{where}: `{name}` has no effect with security.protocol {protocol}",
+                help=f"set security.protocol to {wanted}, or take the setting out",
+            )
     if protocol.endswith("SSL"):
         arguments["ssl_context"] = _ssl_context(values, secrets, where)
     if protocol.startswith("SASL"):
@@ -204,7 +218,10 @@ def _ssl_context(
 ) -> ssl.SSLContext:
     algorithm = values.get("ssl.endpoint.identification.algorithm", "https").lower()
     if algorithm not in {"https", "none", ""}:
-        raise ConfigError(f"{where}: ssl.endpoint.identification.algorithm is `https` or `none`")
+        raise ConfigError(
+            f"{where}: ssl.endpoint.identification.algorithm is `https` or `none`",
+            help="https checks that the broker's certificate names its host; none does not",
+        )
     try:
         context = ssl.create_default_context(cafile=values.get("ssl.ca.location"))
         context.check_hostname = algorithm == "https"
@@ -218,7 +235,10 @@ def _ssl_context(
                 password="" if password is None else password.read(),
             )
         elif "ssl.key.location" in values:
-            raise ConfigError(f"{where}: ssl.key.location needs ssl.certificate.location")
+            raise ConfigError(
+                f"{where}: ssl.key.location needs ssl.certificate.location",
+                help="name the certificate that the key belongs to, a PEM file",
+            )
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"{where}: certificates cannot be used: {error}",
@@ -230,15 +250,23 @@ def _ssl_context(
 def _sasl(values: Mapping[str, str], secrets: Mapping[str, _Secret], where: str) -> dict[str, Any]:
     mechanism = values.get("sasl.mechanism", "PLAIN").upper()
     if mechanism not in MECHANISMS:
-        raise ConfigError(f"{where}: sasl.mechanism `{mechanism}`", help=f"one of {MECHANISMS}")
+        raise ConfigError(
+            f"{where}: sasl.mechanism `{mechanism}`", help=f"one of {', '.join(MECHANISMS)}"
+        )
     if mechanism == "OAUTHBEARER":
         if "sasl.oauthbearer.token" not in secrets:
-            raise ConfigError(f"{where}: OAUTHBEARER needs sasl.oauthbearer.token")
+            raise ConfigError(
+                f"{where}: OAUTHBEARER needs sasl.oauthbearer.token",
+                help="write sasl.oauthbearer.token=file:/path/to/token or =env:NAME",
+            )
         token = secrets["sasl.oauthbearer.token"]
         token.read()
         return {"sasl_mechanism": mechanism, "sasl_oauth_token_provider": _Token(token)}
     if "sasl.username" not in values or "sasl.password" not in secrets:
-        raise ConfigError(f"{where}: {mechanism} needs sasl.username and sasl.password")
+        raise ConfigError(
+            f"{where}: {mechanism} needs sasl.username and sasl.password",
+            help="write sasl.password=file:/path/to/password or =env:NAME",
+        )
     return {
         "sasl_mechanism": mechanism,
         "sasl_plain_username": values["sasl.username"],
@@ -270,7 +298,8 @@ class _Secret:
             return Path(self._place).read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, KeyError, UnicodeDecodeError) as error:
             missing = f"{self._where}: `{self._name}`: {self._kind}:{self._place} cannot be read"
-            raise ConfigError(missing) from error
+            what = "set the variable" if self._kind == "env" else "let this user read the file"
+            raise ConfigError(missing, help=f"{what}, or name another place") from error
 
 
 class _Token(AbstractTokenProvider):  # type: ignore[misc] # aiokafka is untyped

@@ -65,7 +65,7 @@ def _show(answer: dict[str, Any], output: OutputFormat) -> int:
     if output is not OutputFormat.TABLE:
         emit(answer, output)
     elif "error" in answer:
-        note(f"error: {answer['error']}")
+        note(f"error[{answer['code']}]: {answer['error']}")
     else:
         write(json.dumps(answer.get("value", answer.get("type")), ensure_ascii=False))
     for issue in answer.get("issues", ()):

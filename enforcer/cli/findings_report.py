@@ -11,12 +11,12 @@ import enum
 import re
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TextIO, TypeAlias
 
-from enforcer.cli.output import OutputFormat, emit, write
+from enforcer.cli.output import OutputFormat, emit, note, write
 from enforcer.config import Settings
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def report(
     *,
     texts: Texts | None = None,
     omitted: int = 0,
+    say: Callable[[str], None] = write,
 ) -> None:
     """
     Print findings.
@@ -57,11 +58,12 @@ def report(
         output: For people, programs, a CI system's annotations or a code scanner.
         texts: The sources, where they are at hand.
         omitted: How many more there were beyond the cap.
+        say: Takes the lines of a listing; ``note`` where findings are not what the verb was asked for.
     """
     lines = _Lines(texts or {})
     findings = [_measured(finding, lines) for finding in findings]
     if output == "table":
-        _write_listing(findings, lines, omitted)
+        _write_listing(findings, lines, omitted, say)
     elif output == "github":
         _write_github(findings, omitted)
     elif output == "sarif":
@@ -122,29 +124,31 @@ def _measured(finding: Finding, lines: _Lines) -> Finding:
 # --- for people -----------------------------------------------------------------------------------
 
 
-def _write_listing(findings: Sequence[Finding], lines: _Lines, omitted: int) -> None:
-    paint = _painter()
+def _write_listing(
+    findings: Sequence[Finding], lines: _Lines, omitted: int, say: Callable[[str], None]
+) -> None:
+    paint = _painter(sys.stderr if say is note else sys.stdout)
     for finding in findings:
         kind = paint(f"{finding.severity}[{finding.code}]", finding.severity)
-        write(f"{paint(str(finding.span), 'bold')}: {kind}: {_printable(finding.message)}")
+        say(f"{paint(str(finding.span), 'bold')}: {kind}: {_printable(finding.message)}")
         line = lines.at(finding.span)
         if line is not None:
-            _write_source(finding, line, paint)
+            _write_source(finding, line, paint, say)
         if finding.help:
             first, *others = finding.help.splitlines()
-            write(f"    {paint('help', 'help')}: {_printable(first)}")
+            say(f"    {paint('help', 'help')}: {_printable(first)}")
             for line in others:
-                write(f"    {_printable(line)}")
+                say(f"    {_printable(line)}")
     if omitted:
-        write(f"and {omitted} more")
+        say(f"and {omitted} more")
 
 
-def _write_source(finding: Finding, line: str, paint: Any) -> None:
+def _write_source(finding: Finding, line: str, paint: Any, say: Callable[[str], None]) -> None:
     shown, before, width = _excerpt(line, finding.span.column - 1, finding.length)
     number = str(finding.span.line)
-    write(f"{paint(f'{number:>5} |', 'gutter')} {shown}".rstrip())
+    say(f"{paint(f'{number:>5} |', 'gutter')} {shown}".rstrip())
     carets = paint("^" * max(1, width), finding.severity)
-    write(f"{paint('      |', 'gutter')} {' ' * before}{carets}")
+    say(f"{paint('      |', 'gutter')} {' ' * before}{carets}")
 
 
 def _excerpt(line: str, start: int, length: int) -> tuple[str, int, int]:
@@ -182,9 +186,9 @@ def _columns_of(character: str) -> int:
     return 2 if is_wide else 1
 
 
-def _painter() -> Any:
-    """A function that colours a text, on a terminal that wants it."""
-    if not sys.stdout.isatty() or Settings.load().no_color:
+def _painter(out: TextIO) -> Any:
+    """A function that colours a text, where *out* is a terminal that wants it."""
+    if not out.isatty() or Settings.load().no_color:
         return lambda text, _name: text
     return lambda text, name: f"\x1b[1;{_COLOURS.get(name, '1')}m{text}\x1b[0m"
 

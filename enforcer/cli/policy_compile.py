@@ -10,7 +10,7 @@ import typer
 
 from enforcer.cli.findings_report import report
 from enforcer.cli.output import OutputFormat, OutputOption, emit, note, table, write
-from enforcer.cli.policy_files import sources
+from enforcer.cli.policy_files import NOTHING, sources
 
 
 def compile_(
@@ -32,6 +32,7 @@ def compile_(
     if any(finding.severity == "error" for finding in work.findings):
         report(work.findings, output)
         return 3
+    report([each for each in work.findings if each.code == NOTHING], OutputFormat.TABLE, say=note)
     policies: list[dict[str, Any]] = [
         {
             "policy": code.id,

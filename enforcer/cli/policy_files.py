@@ -21,6 +21,8 @@ SUFFIXES = (".yaml", ".yml", ".json")
 NOT_DOCUMENTS = (".test.yaml", ".test.yml", ".test.json")
 """Tests stand beside their policies, and are no policies."""
 STDIN = "<stdin>"
+NOTHING = "ENF0113"
+"""The finding of a source without documents: told by every verb that reads sources."""
 SOURCE_BYTES_MAX = 64 * 1024 * 1024
 
 
@@ -60,8 +62,9 @@ def checked(paths: Iterable[Path], *, tenant: str | None = None) -> Checked:
         try:
             texts.append((name, _decoded(data, name)))
         except PolicyError as error:
-            code = "ENF0102" if len(data) > SOURCE_BYTES_MAX else "ENF0101"
-            unreadable.append(policy.Finding(code, "error", error.message, error.span, error.help))
+            unreadable.append(
+                policy.Finding(error.code, "error", error.message, error.span, error.help)
+            )
     has_key = redaction_key(Settings.load().redaction_key_file) is not None
     loaded = policy.load(
         texts,
@@ -166,6 +169,7 @@ def _decoded(data: bytes, name: str) -> str:
             f"{name} has more than {SOURCE_BYTES_MAX} bytes",
             span=Span(name),
             help="give several files",
+            code="ENF0102",
         )
     try:
         return data.decode("utf-8-sig").replace("\r\n", "\n")
@@ -174,6 +178,7 @@ def _decoded(data: bytes, name: str) -> str:
             f"{name} is no UTF-8 text (byte {error.start})",
             span=_place(data, error.start, name),
             help=_how_to_save(data, name),
+            code="ENF0101",
         ) from None
 
 

@@ -11,7 +11,7 @@ import typer
 
 from enforcer.cli.findings_report import report
 from enforcer.cli.output import OutputFormat, OutputOption, emit, note, write
-from enforcer.cli.policy_files import STDIN, sources
+from enforcer.cli.policy_files import NOTHING, STDIN, sources
 from enforcer.errors import PolicyError, Span
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ def fmt(
             _write_diff(name, text, found)
         elif changed and not check:
             Path(name).write_text(found, encoding="utf-8")
-    report(findings, OutputFormat.TABLE)
+    report(findings, OutputFormat.TABLE, say=note)
     _tell(rows, output, written=not (check or diff), shown=diff)
-    if findings:
+    if any(each.severity == "error" for each in findings):
         return _EXIT_INVALID
     return _EXIT_CHANGES if check and any(row["changed"] for row in rows) else 0
 
@@ -83,7 +83,20 @@ def _formatted(name: str, text: str) -> tuple[str | None, list[policy.Finding]]:
             span=Span(name),
             help="write each key on one line, and every comment beside or above an entry",
         ) from None
-    return found, [each for each in faults if each.severity == "error"]
+    wrong = [each for each in faults if each.severity == "error"]
+    return found, wrong or _nothing(name, text)
+
+
+def _nothing(name: str, text: str) -> list[policy.Finding]:
+    """The warning about a source that holds comments only, or nothing."""
+    from enforcer import policy  # noqa: PLC0415 — as above
+
+    if any(
+        line.strip() not in {"", "---"} and line.lstrip()[0] != "#" for line in text.splitlines()
+    ):
+        return []
+    message = "the source holds no document"
+    return [policy.Finding(NOTHING, "warning", message, Span(name, 1, 1), help="remove the file")]
 
 
 def _write_diff(name: str, text: str, found: str) -> None:

@@ -13,7 +13,7 @@ import typer
 from enforcer.cli.broker_options import BootstrapOption, KafkaConfigOption, PrefixOption, resolve
 from enforcer.cli.output import OutputFormat, emit, is_animated, note, table, write
 from enforcer.cli.since import SinceOption, since_us
-from enforcer.config import Settings
+from enforcer.config import Settings, pseudonym_key
 from enforcer.errors import ConfigError, NotFoundError
 
 if TYPE_CHECKING:
@@ -302,7 +302,7 @@ def _job(
         target = resolve(bootstrap, prefix, kafka_config=kafka_config)
         name = target.prefix
         broker = load(bootstrap=target.bootstrap, prefix=name, file=target.kafka_config)
-    secret = key.read_bytes().strip() if key is not None else None
+    secret = pseudonym_key(key)
     return Job(broker, name, file, candidate, prune, since, offsets, secret)
 
 

@@ -15,7 +15,7 @@ import typer
 
 from enforcer.cli.broker_options import BootstrapOption, KafkaConfigOption, PrefixOption, resolve
 from enforcer.cli.policy_keys import PolicyKeysOption, public_keys
-from enforcer.config import Settings, readable_by_others, redaction_key
+from enforcer.config import Settings, pseudonym_key, readable_by_others, redaction_key
 from enforcer.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
@@ -215,13 +215,13 @@ def _warn_of_readable(files: Iterable[Path | None]) -> None:
 def _pseudonym_key(file: Path | None) -> bytes:
     from enforcer.telemetry import logger  # noqa: PLC0415 — as above
 
-    key = file.read_bytes().strip() if file else PUBLIC_KEY
+    key = pseudonym_key(file) or PUBLIC_KEY
     if key == PUBLIC_KEY:
         logger().warning(
             "pseudonym_key_is_public",
             help="user ids can be guessed from rows: give all workers one --pseudonym-key-file",
         )
-    return checked_key(key)
+    return key
 
 
 def run_one(given: Given, *, parent: ChildEnd | None = None) -> None:
@@ -417,12 +417,3 @@ def _function(path: str) -> Any:
     if not callable(found):
         raise ConfigError(f"`{path}` is no function", help="write MODULE:FUNCTION")
     return found
-
-
-def checked_key(key: bytes) -> bytes:
-    """A pseudonym key that is long enough. Raises ConfigError."""
-    if len(key) < 8:
-        raise ConfigError(
-            "the pseudonym key is shorter than 8 bytes", help="make one: openssl rand -hex 32"
-        )
-    return key

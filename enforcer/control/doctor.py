@@ -114,8 +114,9 @@ async def _topics(broker: Broker, prefix: str, brokers: int) -> list[Line]:
     counts = [str(d) for d in different if d.kind == "partitions"]
     settings = [str(d) for d in different if d.kind == "setting"]
     described = await broker.describe_topics([f"{prefix}.{spec.name}" for spec in specs])
+    most = max((info.partitions for info in described.values()), default=1)
     return [
-        line("partitions", counts, "every topic has the same number", "see docs/wire.md: the number is fixed by the rows that exist"),
+        line("partitions", counts, "every topic has the same number", f"stop the workers, then: enforcer topics repartition --partitions {most} --prefix {prefix}"),
         _append_time(described, prefix),
         line("topics", settings, f"{len(specs)} topics as specified", f"enforcer topics apply --prefix {prefix}", bad="warn"),
         _replication(described.values(), brokers),

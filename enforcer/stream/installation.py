@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from enforcer.errors import ConfigError, UnavailableError
+from enforcer.errors import ConfigError, NotFoundError, UnavailableError
 from enforcer.store.table import Meta
 from enforcer.stream.restore import CHANGELOGS, ROWS_VERSION
 from enforcer.stream.topology import INPUTS, PARTITIONED
@@ -35,7 +35,7 @@ async def check_installation(broker: Broker, config: WorkerConfig) -> tuple[Meta
     Check that topics are there, agree in their partitions, and have the times that agents rely on.
 
     Returns: What tables are written for, and how old a table may be (ms).
-    Raises: ConfigError, MisalignedError, UnavailableError.
+    Raises: NotFoundError, ConfigError, MisalignedError, UnavailableError.
     """
     names = [*PARTITIONED, "policies", "policy-history", "dead-letters"]
     described = await broker.describe_topics([config.topic(name) for name in names])
@@ -44,9 +44,9 @@ async def check_installation(broker: Broker, config: WorkerConfig) -> tuple[Meta
     }
     missing = [config.topic(name) for name in names if name not in found]
     if missing:
-        raise ConfigError(
+        raise NotFoundError(
             f"topics are missing: {', '.join(missing)}",
-            help="run `enforcer topics apply`",
+            help=f"run `enforcer topics apply --prefix {config.prefix}`, or give the prefix of topics that are there",
             code="topics_missing",
         )
     _check_partitions(found)

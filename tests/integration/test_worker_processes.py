@@ -132,9 +132,9 @@ async def _gaps_ms(broker: KafkaBroker, prefix: str) -> dict[int, int]:
 def test_a_mistake_of_the_installation_ends_the_parent_with_its_code(
     bootstrap: str, prefix: str, tmp_path: Path
 ) -> None:
-    """No topics: exit 2 and what to do, as a single worker says it, and no process left."""
+    """No topics: exit 5 and what to do, as a single worker says it, and no process left."""
     workers = Workers(bootstrap, prefix, tmp_path, 2)
-    assert workers.process.wait(90) == 2
+    assert workers.process.wait(90) == 5
     said = workers.log.read_text()
     assert "error[topics_missing]" in said
     assert "enforcer topics apply" in said

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enforcer import config
-from enforcer.config import Settings, redaction_key
+from enforcer.config import Settings, pseudonym_key, redaction_key
 from enforcer.errors import ConfigError, IntegrityError
 
 HOME = {"HOME": "/home/u"}
@@ -153,14 +153,18 @@ def test_importing_the_settings_is_cheap() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_a_redaction_key_is_read_or_refused(tmp_path: Path) -> None:
-    """No file is no key; one that is not there or holds a short key is the operator's error."""
+@pytest.mark.parametrize("read", [redaction_key, pseudonym_key])
+def test_a_key_is_read_or_refused(read, tmp_path: Path) -> None:
+    """No file is no key; one that is not there, or holds what is no key, is the operator's error."""
     file = tmp_path / "key"
-    assert redaction_key(None) is None
+    assert read(None) is None
     with pytest.raises(ConfigError, match="cannot be read"):
-        redaction_key(file)
+        read(file)
     file.write_bytes(b"short\n")
     with pytest.raises(ConfigError, match="shorter than 16"):
-        redaction_key(file)
+        read(file)
+    file.write_bytes(bytes(range(256)) * 8)
+    with pytest.raises(ConfigError, match="it has more than 1024 bytes"):
+        read(file)
     file.write_bytes(b"0123456789abcdef\n")
-    assert redaction_key(file) == b"0123456789abcdef"
+    assert read(file) == b"0123456789abcdef"

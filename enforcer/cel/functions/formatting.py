@@ -110,12 +110,19 @@ def _double(clause: str, value: Any) -> float:
     raise _refused(clause, value)
 
 
+def _named(value: Any) -> str | None:
+    """As ``_special``; the clauses for doubles know their names as strings too."""
+    if value.__class__ is str and value in {"NaN", "Infinity", "-Infinity"}:
+        return str(value)
+    return _special(value)
+
+
 def _fixed(value: Any, precision: int) -> str:
-    return _special(value) or f"{_double('fixed-point', value):.{precision}f}"
+    return _named(value) or f"{_double('fixed-point', value):.{precision}f}"
 
 
 def _scientific(value: Any, precision: int) -> str:
-    return _special(value) or f"{_double('scientific', value):.{precision}e}"
+    return _named(value) or f"{_double('scientific', value):.{precision}e}"
 
 
 def _binary(value: Any, _precision: int) -> str:

@@ -108,10 +108,11 @@ def test_tls_and_client_certificates(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_mistakes_are_named(tmp_path: Path, text: str, says: str, helps: str) -> None:
-    """Each refusal names file and setting, and what to write instead where that is known."""
+    """Each refusal names file and setting, and what to write instead."""
     with pytest.raises(ConfigError) as caught:
         load(bootstrap="k:1", file=write(tmp_path / "k.properties", text), environment={})
     assert says in caught.value.message
+    assert caught.value.help
     assert helps in caught.value.help
 
 

@@ -33,6 +33,7 @@ from enforcer.cel.values import (
     Timestamp,
     UInt,
 )
+from enforcer.cli.cel import answer_plain
 
 EDGES = [INT_MIN, INT_MIN + 1, -1, 0, 1, 2, INT_MAX - 1, INT_MAX]
 INTS = st.sampled_from(EDGES) | st.integers(INT_MIN, INT_MAX) | st.integers(-(2**33), 2**33)
@@ -332,3 +333,14 @@ def test_values_from_outside():
         deep = [deep]
     with pytest.raises(EvaluationError):
         from_host(deep)
+
+
+@pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity"])
+def test_the_names_of_what_is_no_number_pass_through_formats_of_doubles(name):
+    """As strings and as doubles alike; any other string is refused."""
+    for written in (f'"{name}"', f'double("{name}")'):
+        assert (
+            answer_plain({"expr": f'"%f %e".format([{written}, {written}])'})["value"]
+            == f"{name} {name}"
+        )
+    assert answer_plain({"expr": '"%f".format(["1.0"])'})["code"] == "invalid_argument"

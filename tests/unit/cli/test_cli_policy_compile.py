@@ -35,3 +35,13 @@ def test_what_does_not_check_is_told_and_ends_with_3(tmp_path, capsys):
     path.write_text(POLICY.replace("llm.model", "llm.modell"))
     assert run(["policy", "compile", str(path)]) == 3
     assert "ENF0403" in capsys.readouterr().out
+
+
+def test_a_file_of_nothing_is_told(tmp_path, capsys):
+    """A warning aside; programs read that it is nothing."""
+    path = tmp_path / "p.yaml"
+    path.write_text("")
+    assert run(["policy", "compile", str(path), "--output", "json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out) == {"policies": 0, "documents": 0}
+    assert "warning[ENF0113]" in told.err

@@ -67,10 +67,28 @@ def test_what_cannot_be_read_is_a_finding(fmt, tmp_path):
     """Its place, exit code 3; the others are laid out."""
     (tmp_path / "a.yaml").write_text("a: 1\na: 2\n")
     (tmp_path / "b.yaml").write_text(UGLY)
-    code, out, _ = fmt(tmp_path)
+    code, out, err = fmt(tmp_path)
     assert code == 3
-    assert f"{tmp_path}/a.yaml:2:1: error[ENF0108]" in out
+    assert out == f"{tmp_path}/b.yaml\n"
+    assert f"{tmp_path}/a.yaml:2:1: error[ENF0108]" in err
     assert (tmp_path / "b.yaml").read_text() == TIDY
+
+
+def test_a_file_of_nothing_is_told(fmt, tmp_path):
+    """A warning, as `policy check` has it, aside of what programs read."""
+    (tmp_path / "a.yaml").write_text("# nothing yet\n")
+    code, out, err = fmt(tmp_path, "--output", "json")
+    assert code == 0
+    assert json.loads(out) == [{"file": f"{tmp_path}/a.yaml", "changed": False}]
+    assert "warning[ENF0113]" in err
+
+
+def test_what_is_no_text_has_the_code_of_its_finding(fmt, tmp_path):
+    """The same as `policy check` tells."""
+    (tmp_path / "a.yaml").write_bytes(b"\xff\xfe")
+    code, _, err = fmt(tmp_path)
+    assert code == 3
+    assert "error[ENF0101]" in err
 
 
 def test_programs_read_json(fmt, tmp_path):

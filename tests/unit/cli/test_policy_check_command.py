@@ -9,6 +9,7 @@ import pytest
 
 from enforcer import policy
 from enforcer.cli.main import run
+from enforcer.engine.recording import HTTP_STATUS
 
 HEAD = "apiVersion: enforcer/v1\nkind: Policy\nmetadata: {id: p, tenant: acme}\nspec:\n  rules:\n"
 
@@ -45,6 +46,26 @@ def test_an_unknown_code_names_the_nearest(capsys):
     """Exit code 5, and a code that there is."""
     assert run(["explain", "ENF0809"]) == 5
     assert "did you mean ENF080" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("unknown_tenent", "did you mean unknown_tenant?"),
+        ("SEC-001", "a rule's own code is in its policy"),
+    ],
+)
+def test_another_word_than_a_code_is_not_taken_for_a_number(code, said, capsys):
+    """A slip in a verdict's code names the right one; a rule's code says where it stands."""
+    assert run(["explain", code]) == 5
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("code", sorted({*HTTP_STATUS, "unknown_tenant", "stopped", "too_late"}))
+def test_the_engines_own_codes_are_explained(code, capsys):
+    """As they stand in a decision."""
+    assert run(["explain", code]) == 0
+    assert capsys.readouterr().out.startswith(f"{code}\n\n")
 
 
 def test_help_loads_neither_the_checker_nor_a_client():

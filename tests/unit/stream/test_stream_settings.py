@@ -11,7 +11,7 @@ from stream_desk import Cluster, config, settled
 
 from enforcer import events
 from enforcer.engine import Outcome
-from enforcer.errors import ConfigError, ConflictError, UnavailableError
+from enforcer.errors import ConfigError, ConflictError, NotFoundError, UnavailableError
 from enforcer.stream import services, tables
 from enforcer.stream.config import WorkerConfig
 from enforcer.stream.identity import NAME_FILE, Identity
@@ -151,7 +151,7 @@ async def test_missing_topics_are_named():
     """Which topics to make is in the message, and the verb in the help."""
     cluster = Cluster()
     del cluster.topics["enforcer.audit"], cluster.topics["enforcer.policies"]
-    with pytest.raises(ConfigError) as error:
+    with pytest.raises(NotFoundError) as error:
         await check_installation(cluster, config())
     assert error.value.code == "topics_missing"
     assert error.value.message.split(": ")[1] == "enforcer.audit, enforcer.policies"
