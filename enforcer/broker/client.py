@@ -55,20 +55,19 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
     "Sender": ("sender_task",),
     "AIOKafkaAdminClient": ("_client",),
     # A TLS connection is cut when its peer does not take leave in time.
-    # A produce request is written and read without a task and a timer of its own.
+    # A ``Line`` takes the transport of a connection over.
     "AIOKafkaConnection": (
         "_versions",
         "_writer",
+        "_protocol",
         "_security_protocol",
-        "_requests",
         "_client_id",
-        "_next_correlation_id",
+        "_last_action",
     ),
-    "AIOKafkaClient": ("_conns", "_get_conn"),
-    # Positions and ends are read synchronously; an undrained partition delays its node for a shorter time.
-    "AIOKafkaConsumer": ("_fetcher", "_subscription", "_coordinator", "_closed", "_client"),
-    "Fetcher": ("_prefetch_backoff", "_proc_fetch_request", "_records", "_fetch_task"),
-    "TopicPartitionState": ("lso", "highwater", "position", "has_valid_position"),
+    "AIOKafkaClient": ("_get_conn",),
+    # A consumer that does not stop in time is cut.
+    "AIOKafkaConsumer": ("_fetcher", "_coordinator", "_closed", "_client"),
+    "Fetcher": ("_fetch_task",),
     # A static member that was dropped or replaced must not join again by itself.
     "GroupCoordinator": (
         "reset_generation",
@@ -253,11 +252,11 @@ async def dispose_producer(producer: Any, *, grace_s: float) -> None:
     with contextlib.suppress(Exception):
         accumulator.fail_all(kafka_errors.ProducerClosed())
     _silence(producer)
-    await _closed_within(1, producer.client)
+    await closed_client(producer.client, seconds=1)
 
 
-async def _closed_within(seconds: float, client: Any) -> None:
-    """Close the connections of *client*, or leave them: as above, its CancelledError is not ours."""
+async def closed_client(client: Any, *, seconds: float) -> None:
+    """Close the connections of *client* within *seconds*, or leave them: its CancelledError is not ours."""
     closing = asyncio.ensure_future(client.close())
     closing.add_done_callback(retrieve)
     try:
@@ -297,4 +296,4 @@ async def dispose_consumer(consumer: Any, *, grace_s: float) -> None:
     task = getattr(coordinator, "_coordination_task", None)
     if task is not None:
         task.cancel()
-    await _closed_within(1, consumer._client)  # noqa: SLF001 — PRIVATE_NAMES
+    await closed_client(consumer._client, seconds=1)  # noqa: SLF001 — PRIVATE_NAMES

@@ -32,7 +32,8 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from enforcer.broker.client import retrieve, translated, within
-from enforcer.broker.produce import Produce, written
+from enforcer.broker.line import Line
+from enforcer.broker.produce import PRODUCE, request
 from enforcer.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -115,11 +116,11 @@ class Stream:
 
 
 class _Request(NamedTuple):
-    """What is in flight over one connection."""
+    """What is in flight over one connection; None while that is being made."""
 
     batches: list[Batch]
     sent_s: float
-    connection: Any
+    line: Line | None
 
 
 class Courier:
@@ -136,6 +137,7 @@ class Courier:
         self._waiting: dict[Stream, None] = {}
         self._requests: dict[tuple[int, int], _Request] = {}
         """By node and number of the connection."""
+        self._lines: dict[tuple[int, int], Line] = {}
         self._connecting: set[asyncio.Task[None]] = set()
         self._flush_at: asyncio.Handle | None = None
         self._is_flush_soon = False
@@ -234,7 +236,7 @@ class Courier:
         wait_s = newest_s + PATIENCE_S - time.monotonic()
         if wait_s <= 0:
             number = next(at for at in range(len(busy) + 1) if at not in busy)
-            is_opening = any(request.connection is None for request in busy.values())
+            is_opening = any(request.line is None for request in busy.values())
             # A node that cannot be reached is knocked at once, not once a stream: connecting is one after the other.
             return None if is_opening and self._open(node, number) is None else number
         if self._flush_at is not None:
@@ -242,10 +244,10 @@ class Courier:
         self._flush_at = self._loop.call_later(wait_s, self._flush)
         return None
 
-    def _open(self, node: int, number: int) -> Any:
+    def _open(self, node: int, number: int) -> Line | None:
         """The connection of that number, if it is open."""
-        connection = self.client._conns.get((node, _group(number)))  # noqa: SLF001 — client.PRIVATE_NAMES
-        return connection if connection is not None and connection.connected() else None
+        line = self._lines.get((node, number))
+        return line if line is not None and line.is_open else None
 
     def _send(self, node: int, number: int, streams: list[Stream]) -> None:
         batches = [stream.sealed() for stream in streams]
@@ -253,14 +255,14 @@ class Courier:
             if not stream.queue:
                 self._waiting.pop(stream, None)
         place = (node, number)
-        connection = self._open(node, number)
-        if connection is None:
+        line = self._open(node, number)
+        if line is None:
             self._requests[place] = _Request(batches, time.monotonic(), None)
             task = self._loop.create_task(self._connect(place, batches))
             self._connecting.add(task)
             task.add_done_callback(self._connecting.discard)
             return
-        self._write(place, batches, connection)
+        self._write(place, batches, line)
 
     async def _connect(self, place: tuple[int, int], batches: list[Batch]) -> None:
         node, number = place
@@ -271,29 +273,30 @@ class Courier:
         if connection is None or self._is_closed:
             self._failed(place, batches, kafka_errors.NodeNotReadyError())
             return
-        self._write(place, batches, connection)
+        line = self._lines[place] = Line(connection)
+        self._write(place, batches, line)
         self._carry_next()
 
-    def _write(self, place: tuple[int, int], batches: list[Batch], connection: Any) -> None:
-        self._requests[place] = _Request(batches, time.monotonic(), connection)
+    def _write(self, place: tuple[int, int], batches: list[Batch], line: Line) -> None:
+        self._requests[place] = _Request(batches, time.monotonic(), line)
         bodies = [(batch.stream.tp, batch.body or b"") for batch in batches]
-        request = Produce(bodies, self._config.request_timeout_ms)
         try:
-            answer = written(connection, request)
-        except (kafka_errors.KafkaError, OSError) as error:
+            line.ask(
+                PRODUCE,
+                request(bodies, self._config.request_timeout_ms),
+                answered=lambda found: self._answered(place, batches, found),
+                lost=lambda error: self._failed(place, batches, error),
+            )
+        except kafka_errors.KafkaError as error:
             self._failed(place, batches, error)
-            return
-        answer.add_done_callback(lambda done: self._answered(place, batches, done))
 
     def _answered(
-        self, place: tuple[int, int], batches: list[Batch], done: asyncio.Future[Any]
+        self,
+        place: tuple[int, int],
+        batches: list[Batch],
+        found: dict[tuple[str, int], tuple[int, int]],
     ) -> None:
-        error = asyncio.CancelledError() if done.cancelled() else done.exception()
-        if error is not None:
-            self._failed(place, batches, error)
-            return
         self._requests.pop(place, None)
-        found = done.result()
         for batch in batches:
             stream = batch.stream
             code, offset = found.get(stream.tp, (kafka_errors.UnknownError.errno, -1))
@@ -352,9 +355,9 @@ class Courier:
     def _look_for_late(self) -> None:
         """Close the connections on which an answer is late: their requests fail, and are sent again."""
         late_s = time.monotonic() - self._config.request_timeout_ms / 1000
-        for request in list(self._requests.values()):
-            if request.connection is not None and request.sent_s < late_s:
-                request.connection.close()
+        for waiting in list(self._requests.values()):
+            if waiting.line is not None and waiting.sent_s < late_s:
+                waiting.line.close()
         self._watch = self._loop.call_later(_WATCH_S, self._look_for_late)
 
 

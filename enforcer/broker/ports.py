@@ -94,13 +94,10 @@ class Reader(Protocol):
     async def seek_to_end(self, *partitions: Partition) -> None:
         """Seek to the end (last stable offset when read committed) of all assigned, or of those named."""
 
-    async def poll(
-        self, timeout_ms: int, max_records: int | None = None
-    ) -> dict[Partition, list[Record]]:
+    async def poll(self, timeout_ms: int) -> dict[Partition, list[Record]]:
         """
         Everything fetched by now, in offset order per partition; waits at most *timeout_ms* for the first.
 
-        Leave *max_records* None on the hot path: a partition left half drained delays its node's fetches.
         An offset that the log no longer holds raises ``AgentCorruptedError`` (code ``offset_out_of_range``).
         """
 

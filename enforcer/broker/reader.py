@@ -1,94 +1,162 @@
-"""A reader of assigned partitions on aiokafka: positions survive a change of the assignment."""
+"""
+A reader of assigned partitions: what the port promises, and what waits for a poll. ``Fetching`` gets it.
+
+Theory of operation
+-------------------
+Each partition has two positions: up to where it was delivered, and up to where it was fetched. Between the two lies
+what is *parked*: batches as the broker sent them, decoded when they are polled. A poll takes all that is parked, and
+the next fetch leaves before it is decoded.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import ConsumerStoppedError, KafkaError, TopicAuthorizationFailedError
+from aiokafka import errors as kafka_errors
+from aiokafka.client import AIOKafkaClient
 from aiokafka.structs import TopicPartition
 
-from enforcer.broker.client import dispose_consumer, translated, within
+from enforcer.broker import batches, offsets
+from enforcer.broker.client import closed_client, translated, within
+from enforcer.broker.fetch import READ_COMMITTED, READ_UNCOMMITTED
+from enforcer.broker.fetching import Fetching
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from enforcer.broker.config import BrokerConfig
+    from enforcer.broker.fetch import Fetched
     from enforcer.broker.ports import Partition, Record
 
-_REFUSED_LOOK_S = 0.5
-"""How often it is looked whether a question waits for what we may not see."""
 
-_PREFETCH_BACKOFF_S = 0.02
-"""How long a partition fetched and not drained (paused) holds up its node's next fetch; aiokafka's 0.1 is long."""
+class _Parked(NamedTuple):
+    """Batches of one answer, and the offset after them."""
+
+    records: bytes
+    aborted: tuple[tuple[int, int], ...]
+    end: int
+
+
+class Place:
+    """One assigned partition."""
+
+    __slots__ = (
+        "end",
+        "error",
+        "fetched",
+        "is_paused",
+        "is_placed",
+        "parked",
+        "parked_bytes",
+        "position",
+        "rests_until_s",
+        "seeks",
+        "tp",
+    )
+
+    def __init__(self, tp: Partition) -> None:
+        self.tp = TopicPartition(*tp)
+        self.position = self.fetched = 0
+        self.end: int | None = None
+        """As the newest answer since the last seek told it."""
+        self.seeks = 0
+        """An answer to what was asked before a seek is not looked at."""
+        self.is_placed = False
+        self.is_paused = False
+        self.parked: list[_Parked] = []
+        self.parked_bytes = 0
+        self.error: BaseException | None = None
+        """For the next poll; nothing is fetched before it was told."""
+        self.rests_until_s = 0.0
+        """The broker would not serve it a moment ago."""
+
+    def put(self, at: int) -> None:
+        """Deliver from *at* on."""
+        self.position = self.fetched = at
+        self.end = None
+        self.seeks += 1
+        self.is_placed = True
+        self.clear()
+        self.error = None
+
+    def park(self, found: Fetched) -> None:
+        """Keep what was fetched."""
+        end = batches.end_of(found.records)
+        if end is None:
+            return  # A batch that did not fit into what others had left: it comes first another time.
+        self.parked.append(_Parked(found.records, found.aborted, end))
+        self.parked_bytes += len(found.records)
+        self.fetched = end
+
+    def clear(self) -> None:
+        """Forget what is parked."""
+        self.parked.clear()
+        self.parked_bytes = 0
 
 
 class KafkaReader:
-    """``ports.Reader`` over a group-less aiokafka consumer."""
-
-    def __init__(self, consumer: Any, config: BrokerConfig, *, read_committed: bool) -> None:
-        self._consumer = consumer
-        self._config = config
-        self._read_committed = read_committed
-        self._placed: set[TopicPartition] = set()
-        self._paused: set[TopicPartition] = set()
+    """``ports.Reader``."""
 
     @classmethod
     async def start(cls, config: BrokerConfig, *, read_committed: bool) -> KafkaReader:
-        """Connect, with nothing assigned."""
-        consumer = AIOKafkaConsumer(
-            group_id=None,
-            enable_auto_commit=False,
-            # A position that the log no longer holds must be known, never skipped.
-            auto_offset_reset="none",
-            isolation_level="read_committed" if read_committed else "read_uncommitted",
-            fetch_max_wait_ms=config.fetch_max_wait_ms,
-            max_partition_fetch_bytes=config.max_partition_fetch_bytes,
+        """Connect, with nothing assigned. Raises as ``within``."""
+        client = AIOKafkaClient(
             request_timeout_ms=config.request_timeout_ms,
             retry_backoff_ms=config.retry_backoff_ms,
             **config.connection(),
         )
         try:
-            await within(config.start_timeout_s, consumer.start(), "start reader")
+            await within(config.start_timeout_s, client.bootstrap(), "start reader")
         except BaseException:
-            await dispose_consumer(consumer, grace_s=config.close_timeout_s)
+            await closed_client(client, seconds=config.close_timeout_s)
             raise
-        consumer._fetcher._prefetch_backoff = _PREFETCH_BACKOFF_S  # noqa: SLF001 — client.PRIVATE_NAMES
-        pace_fetches(consumer._fetcher, config.fetch_gap_ms / 1000)  # noqa: SLF001 — client.PRIVATE_NAMES
-        return cls(consumer, config, read_committed=read_committed)
+        return cls(client, config, read_committed=read_committed)
+
+    def __init__(self, client: Any, config: BrokerConfig, *, read_committed: bool) -> None:
+        """
+        Begin with nothing assigned; nothing is sent yet.
+
+        Args:
+            client: aiokafka's, bootstrapped; ours from now on.
+            config: Limits.
+            read_committed: Whether records of open and aborted transactions are left out.
+        """
+        self._client = client
+        self._config = config
+        self._read_committed = read_committed
+        self._places: dict[Partition, Place] = {}
+        self._ready: dict[Place, None] = {}
+        """Where something is parked, or is to be raised."""
+        self._waiter: asyncio.Future[None] | None = None
+        self._is_closed = False
+        self._fetching = Fetching(client, config, self, read_committed=read_committed)
+
+    # -- what is read -----------------------------------------------------------------------------------------
 
     def assign(self, partitions: Sequence[Partition]) -> None:
         """See ``ports.Reader``."""
-        wanted = {TopicPartition(*partition) for partition in partitions}
-        if wanted == self._consumer.assignment():
+        wanted = set(partitions)
+        if wanted == self._places.keys():
             return
-        positions = {tp: self._state(tp).position for tp in self._placed & wanted}
-        self._placed &= wanted
-        self._paused &= wanted
-        self._consumer.assign(list(wanted))
-        for tp in wanted:
-            # A partition without a position would be reset by policy, which "none" makes an error: the new
-            # ones stand at 0, paused, until they are placed.
-            self._consumer.seek(tp, positions.get(tp, 0))
-            if tp not in self._placed or tp in self._paused:
-                self._consumer.pause(tp)
+        for tp in self._places.keys() - wanted:
+            self._ready.pop(self._places.pop(tp), None)
+        for tp in partitions:
+            if tp not in self._places:
+                self._places[tp] = Place(tp)
+        self._fetching.look_soon()
 
     def assignment(self) -> frozenset[Partition]:
         """See ``ports.Reader``."""
-        return frozenset((tp.topic, tp.partition) for tp in self._consumer.assignment())
+        return frozenset(self._places)
 
     def seek(self, topic: str, partition: int, offset: int) -> None:
         """See ``ports.Reader``."""
-        tp = TopicPartition(topic, partition)
-        state = self._state(tp)
-        # What an answer to the old position said about the end may be older than the caller's knowledge.
-        state.lso = state.highwater = None
-        self._consumer.seek(tp, offset)
-        self._placed.add(tp)
-        if tp not in self._paused:
-            self._consumer.resume(tp)
+        place = self._place((topic, partition))
+        place.put(offset)
+        self._ready.pop(place, None)
+        self._fetching.moved(place)
 
     async def seek_to_beginning(self, *partitions: Partition) -> None:
         """See ``ports.Reader``."""
@@ -102,142 +170,168 @@ class KafkaReader:
         for (topic, partition), offset in (await self.offsets_end(self._named(partitions))).items():
             self.seek(topic, partition, offset)
 
-    async def poll(
-        self, timeout_ms: int, max_records: int | None = None
-    ) -> dict[Partition, list[Record]]:
-        """See ``ports.Reader``."""
-        # aiokafka throws away what it has fetched of a paused partition when asked for it; it is not asked.
-        ready = self._placed - self._paused
-        if not ready:
-            await asyncio.sleep(timeout_ms / 1000)
-            return {}
-        try:
-            # A TopicPartition is a named tuple, and so already a Partition.
-            polled: dict[Partition, list[Record]] = await self._consumer.getmany(
-                *ready, timeout_ms=timeout_ms, max_records=max_records
-            )
-        except (KafkaError, ConsumerStoppedError) as error:
-            raise translated(error, "poll") from error
-        return polled
-
     def pause(self, *partitions: Partition) -> None:
         """See ``ports.Reader``."""
-        for tp in self._tps(partitions):
-            self._paused.add(tp)
-            self._consumer.pause(tp)
+        for tp in partitions:
+            self._place(tp).is_paused = True
 
     def resume(self, *partitions: Partition) -> None:
         """See ``ports.Reader``."""
-        for tp in self._tps(partitions):
-            self._paused.discard(tp)
-            if tp in self._placed:
-                self._consumer.resume(tp)
+        for tp in partitions:
+            place = self._place(tp)
+            place.is_paused = False
+            if place in self._ready:
+                self._wake()
+        self._fetching.look_soon()
 
     def position(self, topic: str, partition: int) -> int | None:
         """See ``ports.Reader``."""
-        tp = TopicPartition(topic, partition)
-        if tp not in self._placed:
-            return None
-        position: int = self._state(tp).position
-        return position
+        place = self._places.get((topic, partition))
+        return place.position if place is not None and place.is_placed else None
 
     def end(self, topic: str, partition: int) -> int | None:
         """See ``ports.Reader``."""
-        tp = TopicPartition(topic, partition)
-        if tp not in self._placed:
-            return None
-        state = self._state(tp)
-        end: int | None = state.lso if self._read_committed else state.highwater
-        return end
+        place = self._places.get((topic, partition))
+        return place.end if place is not None and place.is_placed else None
+
+    # -- what comes -------------------------------------------------------------------------------------------
+
+    async def poll(self, timeout_ms: int) -> dict[Partition, list[Record]]:
+        """See ``ports.Reader``."""
+        deadline_s = time.monotonic() + timeout_ms / 1000
+        while True:
+            if self._is_closed:
+                raise translated(kafka_errors.ConsumerStoppedError(), "poll")
+            polled = self._taken()
+            wait_s = deadline_s - time.monotonic()
+            if polled or wait_s <= 0:
+                return polled
+            loop = asyncio.get_running_loop()
+            waiter = self._waiter = loop.create_future()
+            timer = loop.call_later(wait_s, _wake, waiter)
+            try:
+                await waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
+
+    def _taken(self) -> dict[Partition, list[Record]]:
+        """All that is parked. An error waits for the poll after the records that came before it."""
+        taken: list[tuple[Place, list[_Parked]]] = []
+        for place in [*self._ready]:
+            if place.is_paused:
+                continue
+            if place.parked:
+                taken.append((place, place.parked))
+                place.parked, place.parked_bytes = [], 0
+            if place.error is None:
+                del self._ready[place]
+        if taken:
+            # Before anything is decoded: the broker works meanwhile.
+            self._fetching.look()
+        polled: dict[Partition, list[Record]] = {}
+        for place, parked in taken:
+            records = self._decoded(place, parked)
+            if records:
+                polled[place.tp] = records
+        if self._ready and not polled:
+            self._raise()
+        return polled
+
+    def _raise(self) -> None:
+        """Raise what a place failed by, once: from then on it is fetched again."""
+        for place in self._ready:
+            error, place.error = place.error, None
+            if error is not None:
+                del self._ready[place]
+                self._fetching.look_soon()
+                raise translated(error, "poll") from error
+
+    def _decoded(self, place: Place, parked: list[_Parked]) -> list[Record]:
+        records: list[Record] = []
+        for each in parked:
+            aborted = each.aborted if self._read_committed else None
+            try:
+                records += batches.read(
+                    place.tp, each.records, begin=place.position, aborted=aborted
+                )
+            except kafka_errors.KafkaError as error:
+                # What came before it is delivered; then it is said, and fetched again.
+                place.put(place.position)
+                self._fetching.moved(place)
+                self.failed(place, error)
+                break
+            place.position = each.end
+        return records
+
+    def came(self, place: Place, found: Fetched) -> None:
+        """An answer told of *place*."""
+        place.end = found.stable_end if self._read_committed else found.end
+        if found.records:
+            place.park(found)
+            if place.parked:
+                self._ready[place] = None
+                if not place.is_paused:
+                    self._wake()
+
+    def failed(self, place: Place, error: BaseException) -> None:
+        """*place* cannot be read: the next poll says so."""
+        place.error = error
+        self._ready[place] = None
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None:
+            _wake(self._waiter)
+
+    @property
+    def places(self) -> Iterable[Place]:
+        """All that is assigned."""
+        return self._places.values()
+
+    # -- what is asked ----------------------------------------------------------------------------------------
 
     async def offsets_begin(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """See ``ports.Reader``."""
-        return await self._asked(self._consumer.beginning_offsets, partitions)
+        return _there(await self._look_up(dict.fromkeys(partitions, offsets.EARLIEST)))
 
     async def offsets_end(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """See ``ports.Reader``."""
-        return await self._asked(self._consumer.end_offsets, partitions)
+        return _there(await self._look_up(dict.fromkeys(partitions, offsets.LATEST)))
 
     async def offsets_for_times(
         self, times_ms: Mapping[Partition, int]
     ) -> dict[Partition, int | None]:
         """See ``ports.Reader``."""
-        found = await within(
-            self._config.request_timeout_ms / 1000,
-            self._consumer.offsets_for_times(
-                {TopicPartition(*partition): time_ms for partition, time_ms in times_ms.items()}
-            ),
-            "look offsets up by time",
-        )
-        return {
-            (tp.topic, tp.partition): None if at is None else at.offset for tp, at in found.items()
-        }
+        return await self._look_up(times_ms)
+
+    async def _look_up(self, times_ms: Mapping[Partition, int]) -> dict[Partition, int | None]:
+        isolation = READ_COMMITTED if self._read_committed else READ_UNCOMMITTED
+        return await offsets.look_up(self._client, self._config, times_ms, isolation=isolation)
 
     async def close(self) -> None:
         """See ``ports.Reader``."""
-        await dispose_consumer(self._consumer, grace_s=self._config.close_timeout_s)
-
-    async def _asked(self, ask: Any, partitions: Sequence[Partition]) -> dict[Partition, int]:
-        tps = self._tps(partitions)
-        if not tps:
-            return {}
-        await self._know({tp.topic for tp in tps})
-        asked = self._unless_refused(ask(tps), {tp.topic for tp in tps})
-        found = await within(self._config.request_timeout_ms / 1000, asked, "look offsets up")
-        return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
-
-    async def _know(self, topics: set[str]) -> None:
-        """Learn the leaders of *topics* first: asked for offsets of others, aiokafka fails once and waits 0.1 s."""
-        client = self._consumer._client  # noqa: SLF001 — client.PRIVATE_NAMES
-        known = client.cluster.partitions_for_topic
-        learning = [client.add_topic(topic) for topic in sorted(topics) if known(topic) is None]
-        if learning:
-            await asyncio.wait(learning, timeout=_REFUSED_LOOK_S)
-
-    async def _unless_refused(self, asked: Awaitable[Any], topics: set[str]) -> Any:
-        """Await the answer. aiokafka asks for ever for the leader of a topic that is not ours to see."""
-        asking = asyncio.ensure_future(asked)
-        try:
-            while True:
-                await asyncio.wait({asking}, timeout=_REFUSED_LOOK_S)
-                if asking.done():
-                    return asking.result()
-                refused = topics & self._consumer._client.cluster.unauthorized_topics  # noqa: SLF001 — client.PRIVATE_NAMES
-                if refused:
-                    raise TopicAuthorizationFailedError(", ".join(sorted(refused)))
-        finally:
-            asking.cancel()
+        self._is_closed = True
+        self._places.clear()
+        self._ready.clear()
+        self._wake()
+        await self._fetching.close()
+        await closed_client(self._client, seconds=self._config.close_timeout_s)
 
     def _named(self, partitions: Sequence[Partition]) -> Sequence[Partition]:
         return partitions or sorted(self.assignment())
 
-    def _state(self, tp: TopicPartition) -> Any:
-        subscription = self._consumer._subscription.subscription  # noqa: SLF001 — client.PRIVATE_NAMES
-        state = None if subscription is None else subscription.assignment.state_value(tp)
-        assert state is not None, f"{tp.topic}-{tp.partition} is not assigned"
-        return state
-
-    @staticmethod
-    def _tps(partitions: Iterable[Partition]) -> list[TopicPartition]:
-        return [TopicPartition(*partition) for partition in partitions]
+    def _place(self, tp: Partition) -> Place:
+        place = self._places.get(tp)
+        assert place is not None, f"{tp[0]}-{tp[1]} is not assigned"
+        return place
 
 
-def pace_fetches(fetcher: Any, gap_s: float) -> None:
-    """
-    Let *fetcher* begin a fetch of a node no sooner than *gap_s* after the one before.
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
-    A record that comes to a waiting fetch is answered at once, so a quiet input is not delayed. A busy one is
-    asked for less often, and each answer, which costs both sides about half a millisecond, holds more records.
-    """
-    send = fetcher._proc_fetch_request  # noqa: SLF001 — client.PRIVATE_NAMES
-    begun_s: dict[int, float] = {}
 
-    async def paced(assignment: Any, node_id: int, request: Any) -> bool:
-        wait_s = begun_s.get(node_id, 0.0) + gap_s - time.monotonic()
-        if wait_s > 0:
-            await asyncio.sleep(wait_s)
-        begun_s[node_id] = time.monotonic()
-        done: bool = await send(assignment, node_id, request)
-        return done
-
-    fetcher._proc_fetch_request = paced  # noqa: SLF001 — client.PRIVATE_NAMES
+def _there(found: Mapping[Partition, int | None]) -> dict[Partition, int]:
+    """Begin and end are always there."""
+    return {place: at for place, at in found.items() if at is not None}

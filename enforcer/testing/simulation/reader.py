@@ -58,9 +58,7 @@ class SimulatedReader:
         ).items():
             self.seek(*place, offset)
 
-    async def poll(
-        self, timeout_ms: int, max_records: int | None = None
-    ) -> dict[Partition, list[Record]]:
+    async def poll(self, timeout_ms: int) -> dict[Partition, list[Record]]:
         """See ``ports.Reader``."""
         loop = asyncio.get_running_loop()
         until_s = loop.time() + timeout_ms / 1000
@@ -74,7 +72,7 @@ class SimulatedReader:
             self._wire.process.check()
             return {}
         while True:
-            polled = await self._fetch(asked, max_records)
+            polled = await self._fetch(asked)
             left_s = until_s - loop.time()
             if polled or left_s <= 0:
                 return polled
@@ -86,11 +84,8 @@ class SimulatedReader:
             }
             await self._more(asked, left_s)
 
-    async def _fetch(
-        self, asked: Mapping[Partition, int], records_max: int | None
-    ) -> dict[Partition, list[Record]]:
+    async def _fetch(self, asked: Mapping[Partition, int]) -> dict[Partition, list[Record]]:
         cluster = self._wire.cluster
-        limit = records_max or 1_000_000
 
         def act() -> dict[Partition, tuple[list[Record], int, int]]:
             found: dict[Partition, tuple[list[Record], int, int]] = {}
@@ -99,9 +94,10 @@ class SimulatedReader:
                 if position < log.begin or position > log.end:
                     found[place] = ([], -1, -1)
                     continue
-                most = min(limit, cluster.weather.fetched_max())
                 records, following, end = log.read(
-                    position, read_committed=self._read_committed, records_max=most
+                    position,
+                    read_committed=self._read_committed,
+                    records_max=cluster.weather.fetched_max(),
                 )
                 found[place] = ([*records], following, end)
             return found

@@ -3,91 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import io
-import struct
-from collections import deque
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from aiokafka import errors as kafka_errors
 
 from enforcer.broker import BrokerConfig
 from enforcer.broker.courier import PATIENCE_S, Courier
-from enforcer.broker.produce import Produce
+from enforcer.broker.produce import request
 from enforcer.broker.producer import KafkaProducer
 from enforcer.errors import AgentFencedError, NotFoundError, UnavailableError
+from tests.unit.broker.fake_kafka import Connection, Kafka, turns
 
 RECORD = (b"k", b"v", (), None)
-
-
-class Connection:
-    """A connection to a broker that answers when it is told to."""
-
-    def __init__(self) -> None:
-        self._writer = self
-        self._versions = {0: (3, 13)}
-        self._client_id = "enforcer"
-        self._requests: deque[tuple[int, Produce, asyncio.Future[Any]]] = deque()
-        self._number = 0
-        self.sent: list[bytes] = []
-
-    def _next_correlation_id(self) -> int:
-        self._number += 1
-        return self._number
-
-    def connected(self) -> bool:
-        return self._writer is not None
-
-    def write(self, data: bytes) -> None:
-        self.sent.append(data)
-
-    def close(self) -> None:
-        self._writer = None  # type: ignore[assignment]
-        for _, _, future in self._requests:
-            future.set_exception(kafka_errors.KafkaConnectionError("closed"))
-        self._requests.clear()
-
-    def answer(self, *codes: tuple[int, int, int]) -> None:
-        """Answer the oldest request: (partition, error code, base offset)."""
-        _, request, future = self._requests.popleft()
-        body = struct.pack(">ih", 1, 1) + b"t" + struct.pack(">i", len(codes))
-        for partition, code, offset in codes:
-            body += struct.pack(">ihqqq", partition, code, offset, -1, 0)
-        future.set_result(request.RESPONSE_TYPE.decode(io.BytesIO(body + struct.pack(">i", 0))))
-
-
-class Kafka:
-    """aiokafka's client, as far as a courier uses it: one node, as many connections as are asked for."""
-
-    def __init__(self) -> None:
-        self.cluster = self
-        self.unauthorized_topics: set[str] = set()
-        self._conns: dict[tuple[int, str], Connection] = {}
-        self.refreshed = 0
-
-    def leader_for_partition(self, _tp: Any) -> int:
-        return 0
-
-    def partitions_for_topic(self, _topic: str) -> set[int]:
-        return {0, 1, 2}
-
-    def force_metadata_update(self) -> asyncio.Future[bool]:
-        self.refreshed += 1
-        future = asyncio.get_running_loop().create_future()
-        future.set_result(True)
-        return future
-
-    async def _get_conn(self, node: int, *, group: str) -> Connection:
-        made = self._conns[node, group] = Connection()
-        return made
-
-    async def close(self) -> None:
-        pass
-
-    @property
-    def open(self) -> list[Connection]:
-        return list(self._conns.values())
 
 
 def desk(monkeypatch: pytest.MonkeyPatch) -> tuple[Kafka, Courier, BrokerConfig]:
@@ -101,12 +29,6 @@ def lane(courier: Courier, config: BrokerConfig, number: int) -> KafkaProducer:
     return KafkaProducer(courier, config, (number, 0), is_lane=True)
 
 
-async def turns() -> None:
-    """Some turns of the loop."""
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
 async def test_what_one_turn_sends_is_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of several producers to one node; each send gets its own offset."""
     kafka, courier, config = desk(monkeypatch)
@@ -114,7 +36,7 @@ async def test_what_one_turn_sends_is_one_request(monkeypatch: pytest.MonkeyPatc
     await turns()
     (connection,) = kafka.open
     assert len(connection.sent) == 1
-    connection.answer((0, 0, 10), (1, 0, 20), (2, 0, 30))
+    connection.acknowledge((0, 0, 10), (1, 0, 20), (2, 0, 30))
     assert await asyncio.gather(*sends) == [10, 20, 30]
     await courier.close()
 
@@ -129,11 +51,11 @@ async def test_two_producers_to_one_partition_never_share_a_request(
     await turns()
     (connection,) = kafka.open
     assert len(connection.sent) == 1
-    connection.answer((0, 0, 7))
+    connection.acknowledge((0, 0, 7))
     assert await first == 7
     await turns()
     assert len(connection.sent) == 2
-    connection.answer((0, 0, 8))
+    connection.acknowledge((0, 0, 8))
     assert await second == 8
     await courier.close()
 
@@ -152,14 +74,14 @@ async def test_a_slow_answer_holds_up_its_own_partitions_alone(
     assert [len(each.sent) for each in kafka.open] == [1]
     await asyncio.sleep(PATIENCE_S * 4)
     assert [len(each.sent) for each in kafka.open] == [1, 1]
-    kafka.open[1].answer((1, 0, 5))
+    kafka.open[1].acknowledge((1, 0, 5))
     assert await told == 5
     assert not stuck.done()
     assert not behind.done()
-    kafka.open[0].answer((0, 0, 1))
+    kafka.open[0].acknowledge((0, 0, 1))
     assert await stuck == 1
     await turns()
-    kafka.open[0].answer((0, 0, 2))
+    kafka.open[0].acknowledge((0, 0, 2))
     assert await behind == 2
     await courier.close()
 
@@ -178,9 +100,9 @@ async def test_what_a_connection_loses_is_sent_again_byte_for_byte(
     assert fresh is not lost
     assert fresh.sent[0][-60:] == lost.sent[0][-60:]
     assert kafka.refreshed
-    fresh.answer((0, kafka_errors.NotLeaderForPartitionError.errno, -1))
+    fresh.acknowledge((0, kafka_errors.NotLeaderForPartitionError.errno, -1))
     await asyncio.sleep(0.05)
-    fresh.answer((0, 0, 3))
+    fresh.acknowledge((0, 0, 3))
     assert await sent == 3
     await courier.close()
 
@@ -192,7 +114,7 @@ async def test_a_fenced_producer_fails_and_no_other(monkeypatch: pytest.MonkeyPa
     refused, told = old.send("t", 0, [RECORD]), other.send("t", 1, [RECORD])
     await turns()
     queued = old.send("t", 0, [RECORD])
-    kafka.open[0].answer((0, kafka_errors.InvalidProducerEpoch.errno, -1), (1, 0, 4))
+    kafka.open[0].acknowledge((0, kafka_errors.InvalidProducerEpoch.errno, -1), (1, 0, 4))
     assert await told == 4
     for future in (refused, queued):
         with pytest.raises(AgentFencedError):
@@ -208,13 +130,13 @@ async def test_a_refused_batch_of_a_client_costs_no_other(monkeypatch: pytest.Mo
     client = KafkaProducer(courier, config, (1, 0), is_lane=False)
     refused = client.send("t", 0, [RECORD])
     await turns()
-    kafka.open[0].answer((0, kafka_errors.MessageSizeTooLargeError.errno, -1))
+    kafka.open[0].acknowledge((0, kafka_errors.MessageSizeTooLargeError.errno, -1))
     with pytest.raises(UnavailableError) as caught:
         await refused
     assert caught.value.code == "refused"
     taken = client.send("t", 0, [RECORD])
     await turns()
-    kafka.open[0].answer((0, 0, 0))
+    kafka.open[0].acknowledge((0, 0, 0))
     assert await taken == 0
     stream = client._streams["t", 0]
     assert stream.sequence == 1
@@ -242,7 +164,7 @@ def test_a_request_is_what_the_library_would_write() -> None:
 
     place = SimpleNamespace(topic="enforcer.decisions", partition=3)
     other = SimpleNamespace(topic="enforcer.decisions", partition=1)
-    ours = Produce([(place, b"abc"), (other, b"defg")], 10_000).encode()
+    ours = request([(place, b"abc"), (other, b"defg")], 10_000)
     topics = [("enforcer.decisions", [(3, b"abc"), (1, b"defg")])]
     assert ours == ProduceRequest_v7(None, -1, 10_000, topics).encode()
 
@@ -279,7 +201,7 @@ async def test_a_batch_refused_after_a_try_that_was_lost_gives_no_numbers_back(
     await turns()
     kafka.open[0].close()
     await asyncio.sleep(0.05)
-    kafka.open[0].answer((0, kafka_errors.TopicAuthorizationFailedError.errno, -1))
+    kafka.open[0].acknowledge((0, kafka_errors.TopicAuthorizationFailedError.errno, -1))
     with pytest.raises(UnavailableError) as caught:
         await refused
     assert caught.value.code != "refused", (
@@ -314,8 +236,8 @@ async def test_a_node_that_cannot_be_reached_is_knocked_at_once(
     knocks[1].set_result(None)
     await turns()
     first, second = kafka.open
-    first.answer((0, 0, 1))
-    second.answer((1, 0, 2), (2, 0, 3))
+    first.acknowledge((0, 0, 1))
+    second.acknowledge((1, 0, 2), (2, 0, 3))
     assert await asyncio.gather(*sends) == [1, 2, 3]
     await courier.close()
 
@@ -334,7 +256,7 @@ async def test_what_fails_to_connect_in_whatever_way_is_tried_again(
     monkeypatch.setattr(kafka, "_get_conn", fail)
     sent = lane(courier, config, 1).send("t", 0, [RECORD])
     await asyncio.sleep(0.05)
-    kafka.open[0].answer((0, 0, 3))
+    kafka.open[0].acknowledge((0, 0, 3))
     assert await asyncio.wait_for(sent, 1) == 3
     await courier.close()
 

@@ -157,7 +157,7 @@ class FakeReader:
         self.broker.check()
         return {place: len(self.broker.logs[place]) for place in partitions}
 
-    async def poll(self, timeout_ms, max_records=None):
+    async def poll(self, timeout_ms):
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_ms / 1000
         while True:

@@ -217,7 +217,7 @@ class FakeReader:
         for place in partitions or list(self._positions):
             self.seek(*place, self._end(place))
 
-    async def poll(self, timeout_ms: int, max_records: int | None = None) -> dict[Any, list[Any]]:
+    async def poll(self, timeout_ms: int) -> dict[Any, list[Any]]:
         self.polls += 1
         found = self._fetch()
         if not found:

@@ -127,7 +127,7 @@ class Reader:
         for place in partitions or self.assigned:
             self.seek(*place, self.cluster.log(*place).begin)
 
-    async def poll(self, timeout_ms, max_records=None):
+    async def poll(self, timeout_ms):
         self.cluster.polls += 1
         await self.cluster.hook("poll")
         polled = {}
