@@ -42,6 +42,7 @@ _DECISION_BYTES: Final = 600
 _POLL_MS: Final = 500
 _CHARACTERS_PER_TOKEN: Final = 5
 _CHARACTERS_MAX: Final = 20_000
+_STALLS: Final = 20
 _SHARES: Final = (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))
 
 Arrivals = Sequence[tuple[float, int]]
@@ -63,6 +64,8 @@ class Plan:
     speed: float = 1.0
     flame: Path | None = None
     """Where to write the flame graph of one more worker, after the rounds."""
+    stalls: bool = False
+    """Whether the worker's event loop is watched for its longest gaps; that costs time of its own."""
 
 
 @dataclass(slots=True)
@@ -76,6 +79,7 @@ class _Round:
     rss_mb: float = 0.0
     late_ms: dict[str, float] = field(default_factory=dict)
     """From the record's time to its being taken up by the agent: fetch and queue."""
+    stalls: list[dict[str, Any]] = field(default_factory=list)
 
 
 def schedule(plan: Plan, number: int) -> tuple[list[float], list[int]]:
@@ -126,7 +130,7 @@ async def measure(
             if not due[0] or due[0][-1] < _WARM_S:
                 raise UnavailableError("a round has no calls", help="give longer rounds")
             echoes.append(await _echo(where, broker, source, due))
-            products.append(await _product(where, broker, source, due))
+            products.append(await _product(where, broker, source, due, stalls=plan.stalls))
             tell(
                 f"round {number + 1} of {plan.rounds}: echo {_shown(echoes[-1])}, "
                 f"enforcer {_shown(products[-1])}"
@@ -223,9 +227,11 @@ async def _product(
     broker: KafkaBroker,
     source: workload.Workload,
     due: tuple[list[float], list[int]],
+    *,
+    stalls: bool = False,
 ) -> _Round:
     requests = [source.request(size)[0] for size in due[1]]
-    return await product_round(where, broker, requests, due[0])
+    return await product_round(where, broker, requests, due[0], stalls=stalls)
 
 
 async def product_round(
@@ -237,6 +243,7 @@ async def product_round(
     text_readers: int = 1,
     measured: Callable[[int], bool] = lambda _number: True,
     flame: Path | None = None,
+    stalls: bool = False,
 ) -> _Round:
     """
     One round of the product: a fresh worker process and a gateway.
@@ -249,6 +256,7 @@ async def product_round(
         text_readers: Processes of the worker that read long texts; 0: it reads them itself.
         measured: Whether the latency of a call, by its number, counts.
         flame: Where to write the worker's flame graph, if one is wanted.
+        stalls: Whether the worker's event loop is watched for gaps.
     """
     task = {
         "bootstrap": where.bootstrap,
@@ -256,6 +264,7 @@ async def product_round(
         "state_dir": str(where.directory / "worker"),
         "commit_interval_ms": COMMIT_INTERVAL_MS,
         "text_readers": text_readers,
+        "stalls": stalls,
     }
     async with (
         started("worker_round", task, where.directory) as process,
@@ -291,6 +300,7 @@ async def product_round(
     load = machine.load(before, after, _cpu_s(report) + own_s)
     found = _found(course, begun_s, load, report, own_s, measured)
     found.bypass_rate = bypass_rate
+    found.stalls = report["stalls"]
     found.late_ms = {name: percentile(sorted(late_ms) or [0], share) for name, share in _SHARES}
     return found
 
@@ -381,6 +391,9 @@ def _answer(
         },
         "noisy": is_noisy([e.ms["p50"] for e in echoes]),
     }
+    if plan.stalls:
+        longest = sorted((s for p in products for s in p.stalls), key=lambda s: -float(s["ms"]))
+        answer["stalls"] = longest[:_STALLS]
     done = rounded(answer)
     assert isinstance(done, dict)
     return done

@@ -17,6 +17,7 @@ import uvloop
 
 from enforcer import detect
 from enforcer.bench.sampling import Sampler, rss_mb, say, stopped_by_parent, task
+from enforcer.bench.stalls import Stalls
 from enforcer.broker import BrokerConfig, KafkaBroker
 from enforcer.engine import Engine, EngineConfig
 from enforcer.store import RocksTable
@@ -79,9 +80,13 @@ async def main(given: dict[str, Any]) -> None:
             running.result()
         say({"ready": True})
         sampling = asyncio.create_task(sampler.run())
+        stalls = Stalls() if given.get("stalls") else None
+        if stalls is not None:
+            stalls.start()
         told = asyncio.create_task(stopped.wait())
         await asyncio.wait({running, told}, return_when=asyncio.FIRST_COMPLETED)
         sampling.cancel()
+        gaps = stalls.end() if stalls is not None else []
         worker.stop()
         await running
     say(
@@ -92,6 +97,7 @@ async def main(given: dict[str, Any]) -> None:
             "commit_failures": sum(counters(metrics, "commit_failures").values()),
             "dead_letters": sum(counters(metrics, "dead_letters").values()),
             "rss_mb": rss_mb(),
+            "stalls": gaps,
         }
     )
 

@@ -109,6 +109,12 @@ def latency(
         ),
     ] = 0.0,
     flame: FlameOption = None,
+    stalls: Annotated[
+        bool,
+        typer.Option(
+            "--stalls", help="The longest gaps of the worker's event loop, and what ran in them."
+        ),
+    ] = False,
     bootstrap: BenchBootstrapOption = None,
     keep: KeepOption = False,
     output: OutputOption = OutputFormat.TABLE,
@@ -125,7 +131,7 @@ def latency(
 
     arrivals = [(a.at_s, a.input_tokens) for a in read_trace(trace)] if trace else ()
     _check_flame(flame)
-    plan = bench.Plan(rounds, seconds, rate, arrivals, speed, flame)
+    plan = bench.Plan(rounds, seconds, rate, arrivals, speed, flame, stalls)
     answer = _run(
         "latency",
         lambda where: (
