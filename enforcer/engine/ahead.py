@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     FactsOf = Callable[[TenantProgram, events.Request, int], detect.RequestFacts]
 
 
-PROGRAMS_MAX: Final = 1_000
-"""Programs known to ask for personal data. They are kept alive by it."""
+_PII: Final = "pii"
+"""In what a program's rules have looked for: personal data of its kinds."""
 
 
 class Ahead(NamedTuple):
@@ -66,9 +66,9 @@ class LongRequest(NamedTuple):
 
 
 class Foresight:
-    """Looks ahead, and remembers which programs ask for what: a guess, on which no decision depends."""
+    """Looks ahead, and notes at each program what its rules ask for: a guess, on which no decision depends."""
 
-    __slots__ = ("_facts_of", "_models", "_timed", "_wants_more", "_wants_pii")
+    __slots__ = ("_facts_of", "_models", "_timed")
 
     def __init__(
         self, facts_of: FactsOf, timed: detect.Timed | None, models: detect.Models
@@ -77,21 +77,15 @@ class Foresight:
         self._facts_of = facts_of
         self._timed = timed
         self._models = models
-        self._wants_pii: set[TenantProgram] = set()
-        self._wants_more: dict[TenantProgram, frozenset[str | float]] = {}
 
     def note(self, program: TenantProgram, facts: detect.RequestFacts) -> None:
         """A request was decided: what its rules asked for, the next one's will."""
-        if facts.has_asked_for_pii and program not in self._wants_pii:
-            if len(self._wants_pii) >= PROGRAMS_MAX:
-                self._wants_pii.clear()
-            self._wants_pii.add(program)
+        asked = program.looked_for
+        if facts.has_asked_for_pii and _PII not in asked:
+            asked.add(_PII)
         more = facts.more_asked_for
         if more:
-            known = self._wants_more.get(program)
-            if known is None and len(self._wants_more) >= PROGRAMS_MAX:
-                self._wants_more.clear()
-            self._wants_more[program] = more if known is None else known | more
+            asked |= more
 
     def read_long(
         self, program_of: Callable[[str], TenantProgram], value: bytes, now_us: int
@@ -114,8 +108,8 @@ class Foresight:
     def _wanted(self, program: TenantProgram, request: events.Request) -> detect.Wanted:
         """What the rules of *program* have asked for so far. Models of others are asked here, not elsewhere."""
         provider, model = called(program.settings, request.llm.provider, request.llm.model)
-        more = self._wants_more.get(program, frozenset())
-        own_pii = program in self._wants_pii and self._models.entities is None
+        more = program.looked_for
+        own_pii = _PII in more and self._models.entities is None
         return detect.Wanted(
             vocabulary=detect.vocabulary_of(model, provider).name,
             kinds=program.pii_kinds if own_pii else None,
@@ -154,7 +148,7 @@ class Foresight:
                 found.append(None)
                 continue
             if facts is not None and program.known and not program.invalid:
-                known.append((facts, program in self._wants_pii))
+                known.append((facts, _PII in program.looked_for))
         if self._timed is None:
             _foresee(known)
         else:

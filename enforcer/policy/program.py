@@ -311,6 +311,7 @@ class TenantProgram:
         "default_kinds",
         "invalid",
         "known",
+        "looked_for",
         "made",
         "pii_kinds",
         "policies",
@@ -337,6 +338,8 @@ class TenantProgram:
         self.tenant = tenant
         self.invalid = invalid
         self.made: dict[bytes, Any] = {}
+        self.looked_for: set[str | float] = set()
+        """What its rules have asked of texts so far: a guess at what the next request's will, on which no decision depends."""
         self.known = own is not None and own.names_tenant
         settings = own.settings if own is not None else None
         self.settings = settings or TenantSettings(tenant)
@@ -366,6 +369,15 @@ class TenantProgram:
         self._recheck_cache: dict[
             tuple[str, ...], tuple[tuple[PolicyCode, frozenset[Match]], ...]
         ] = {}
+
+    def retire(self) -> None:
+        """
+        Not in force any more: let go what was made of it.
+
+        That refers to the program, and a worker collects its heap as good as never: the circle is opened here, so that the
+        program and all that was kept for its users go with the last who decides by it.
+        """
+        self.made.clear()
 
     @property
     def is_watched(self) -> bool:

@@ -125,7 +125,7 @@ class PolicyTable:
         program = self._programs.get(tenant)
         if program is None:
             if len(self._programs) >= PROGRAMS_MAX:
-                self._programs.clear()
+                self._retire_programs()
             program = self._programs[tenant] = self._compose(tenant)
         return program
 
@@ -234,6 +234,11 @@ class PolicyTable:
         else:
             del self._in_force[change.scope]
             self._removed[change.scope] = change
+        self._retire_programs()
+
+    def _retire_programs(self) -> None:
+        for program in self._programs.values():
+            program.retire()
         self._programs.clear()
 
 

@@ -1,7 +1,9 @@
 """The policy table: sets come into force whole, or not at all; before and after a restart alike."""
 
 import asyncio
+import gc
 import itertools
+import weakref
 
 import orjson
 import pytest
@@ -10,7 +12,9 @@ from hypothesis import strategies as st
 from stream_desk import ACME, Cluster, deny_word, document_of, documents_of, set_of, until
 
 from enforcer import events, policy
+from enforcer.engine import Arrival, Engine
 from enforcer.errors import UnavailableError
+from enforcer.state import ExpiryQueue, MemoryRows
 from enforcer.stream import policies, policy_follower
 from enforcer.stream.policies import PolicyTable
 from enforcer.stream.policy_follower import PolicyFollower
@@ -49,6 +53,41 @@ def state(table, scope="*"):
 
 def digest(*documents):
     return policy.set_digest([each.digest for each in documents])
+
+
+def test_nothing_keeps_a_program_that_is_out_of_force():
+    """
+    With no collector at work, for a worker's looks at the whole heap as good as never.
+
+    A program that was decided by goes, function, facts it looked for, cells of its users and all, when the next set comes.
+    """
+    rule = "{operator: contains, field: pii.types, value: email}"
+    text = (
+        "apiVersion: enforcer/v1\nkind: Policy\nmetadata: {id: p}\nspec:\n  rules:\n"
+        f"    - {{id: mail, condition: {rule}, then: deny, code: A-1, reason: R}}\n"
+        "  budgets:\n    - {id: day, key: user.id, per: day, limit_usd: 5}\n"
+    )
+    own = policy.load([("p.yaml", text)]).documents
+    table = fed(doc(TENANT), the_set(TENANT, scope="acme"), *map(doc, own), the_set(*own))
+    engine, rows, queue = Engine(), MemoryRows(), ExpiryQueue()
+    llm = events.Llm("openai", "gpt-4o", messages=[events.Message("user", content="hello")])
+    value = events.encode_request(events.Request("r1", "acme", user=events.User("u"), llm=llm))
+    source = events.Source("requests", 0, 0, 0, 0, 0)
+    (ahead,) = engine.foresight.look_ahead(table.program, [value], 1_794_830_400_000_000)
+    arrival = Arrival(None, value, source, 1_794_830_400_000_000, 0, 0, ahead=ahead)
+    gc.disable()
+    try:
+        assert engine.request(table.program, arrival, rows, queue).verdict == "allow"
+        (decide,) = table.program("acme").made.values()
+        held = weakref.ref(decide)
+        del decide, ahead, arrival
+        assert held() is not None
+        table.apply(table.offset, *doc(A))
+        table.apply(table.offset, *the_set(A))
+
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 # -- into force -----------------------------------------------------------------------------------------------------
