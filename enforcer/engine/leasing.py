@@ -28,12 +28,14 @@ class Want(NamedTuple):
         tenant: Whose it is.
         need_usd_nano: What the request would have reserved, if its slice turned it; else 0.
         window_end_us: Of the row, 0 for total.
+        cost_usd_nano: What the request reserves, or would.
     """
 
     row: str
     tenant: str
     need_usd_nano: int
     window_end_us: int
+    cost_usd_nano: int = 0
 
 
 def with_slices(plan: Plan, rows: Rows) -> Plan:
@@ -62,7 +64,7 @@ def wants(plan: Plan, decision: events.Decision, rows: Rows, cost_usd_nano: int)
             row = rows.get(budget.row)
             is_turned = is_denied and not state.admits(row, budget.limit_usd_nano, cost_usd_nano)  # type: ignore[arg-type]
             need = cost_usd_nano if is_turned else 0
-            found.append(Want(budget.row, decision.tenant, need, budget.until_us))
+            found.append(Want(budget.row, decision.tenant, need, budget.until_us, cost_usd_nano))
     return found
 
 

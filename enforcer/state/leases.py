@@ -25,12 +25,16 @@ A slice never frees itself. Past its time (``until_us``) the holder gives back w
 gives back nothing, and its slice counts as spent until somebody owns its partition again.
 
     holder      nothing ──ask──► asked ──grant──► holding ──ask──► asked (and holding) ...
-                                    holding ──recall, or past its time──► repaid what is unused
-    owner       lends a part of what is left; when it has not what is needed, answers short and recalls the others
+                                    holding ──recall, or past its time──► repaid what it does not use soon
+    owner       lends a part of what is left; when that is the last of it, answers short and recalls the others
 
-How large a slice is: what the holder used since its last request, twice over, but no more than the owner's
-remainder over twice the number of holders. So slices shrink as the budget does, and what is stranded in other
-partitions when a request is turned is bounded by what was lent since the last recall.
+When a holder asks, and for how much, follows from its own pace (``enforcer.state.pace``): while what is left lasts until
+the grant, for two seconds' worth. An owner gives no more than its remainder over twice the number of holders, so that slices
+shrink as the budget does, but no less than what is used until the next grant: smaller ones would turn requests while
+there is money, and the end would take longer and be no fairer. With the grant that takes the last of it the owner
+says that it is short, so a holder knows before its slice is used up. An owner that could not serve the same request once more
+recalls what others have more than they use soon, the largest first. What is stranded when a request is turned
+for good is what holders keep until their next look.
 
 Exhausted, a holder does not wait: it denies. ``lease_pending`` (429, try again) while the owner has not said that it
 is short, ``budget_exceeded`` once it has.
@@ -38,28 +42,31 @@ is short, ``budget_exceeded`` once it has.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from enforcer.events import BudgetRow, Effect, Holding, Lease, LeaseRow, LentRow
+from enforcer.state.pace import SCARCE_PART, SECOND_US, Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from enforcer.state.rows import Rows
 
 LEASE: Final = "l/"
 LENT: Final = "g/"
-SECOND_US: Final = 1_000_000
 TTL_US: Final = 60 * SECOND_US
-"""How long what is unused stays with a holder that has events."""
+"""How long what is unused stays with a holder."""
 PENDING_US: Final = 10 * SECOND_US
 """A request that was not answered for so long is made again."""
 SHORT_US: Final = SECOND_US
 """After the owner was short, it is asked again no sooner."""
-AHEAD_US: Final = 2 * SECOND_US
-"""For so long a slice shall last."""
 FIRST_PART: Final = 8
 """The first slices of all partitions together are this part of the limit."""
+IDLE_PART: Final = 64
+"""What idle holders keep, all together, so that their next request is admitted: this part of the limit, until it is recalled."""
+RECALLS_MAX: Final = 8
+"""Holders that one answer recalls."""
 
 
 class Demand(NamedTuple):
@@ -71,12 +78,18 @@ class Demand(NamedTuple):
         need_usd_nano: The smallest reservation that was turned for want of a slice; 0: none was.
         limit_usd_nano: The budget's limit, for the size of the first request.
         window_end_us: End of the row's window, 0 for total.
+        pace: What was seen of the spending.
+        clock_us: Now, by the clock of *pace*.
+        is_idle: Whether nothing was used for a slice's time, by that clock: event time stands still with the traffic.
     """
 
     tenant: str
     need_usd_nano: int
     limit_usd_nano: int
     window_end_us: int
+    pace: Pace = Pace()
+    clock_us: int = 0
+    is_idle: bool = False
 
 
 class Word(NamedTuple):
@@ -138,19 +151,18 @@ def tend(
     """
     row = rows.get(lease_key(budget_row))
     assert row is None or isinstance(row, LeaseRow), budget_row
-    budget = rows.get(budget_row)
-    used = budget.spent_usd_nano + budget.reserved_usd_nano if isinstance(budget, BudgetRow) else 0
+    used = used_usd_nano(rows, budget_row)
     left = slice_usd_nano(row) - used
-    if row is not None and (row.is_recalled or row.until_us <= now_us):
-        return repay(row, budget_row, demand.tenant, max(left, 0), holder, now_us)
+    if row is not None and (row.is_recalled or row.until_us <= now_us or demand.is_idle):
+        back = max(left - _kept(row, demand, partitions), 0)
+        return repay(row, budget_row, demand.tenant, back, holder=holder, now_us=now_us, used=used)
     need = demand.need_usd_nano
-    if row is not None and left >= max(need, row.asked_usd_nano // 2, 1):
-        return NOTHING
-    if row is not None and not _may_ask(row, now_us):
-        return NOTHING
-    if row is not None and not need and left >= 0 and used == row.used_usd_nano:
-        return NOTHING  # Nobody spends of it.
-    wanted = _wanted(row, demand, used=used, partitions=partitions, now_us=now_us)
+    if row is not None:
+        is_enough = left >= max(need, _low(row, demand), 1)
+        is_unspent = not need and left >= 0 and used == row.used_usd_nano
+        if is_enough or is_unspent or not _may_ask(row, demand, now_us):
+            return NOTHING
+    wanted = _wanted(row, demand, partitions)
     if row is not None and not wanted and left >= 0:
         return NOTHING
     need = max(need - max(left, 0), 0)  # The rest of the last slice is of use with it.
@@ -164,35 +176,68 @@ def tend(
     return Word((asked,), (record,))
 
 
-def _may_ask(row: LeaseRow, now_us: int) -> bool:
+def used_usd_nano(rows: Rows, budget_row: str) -> int:
+    """Spent and reserved of a budget row."""
+    budget = rows.get(budget_row)
+    return budget.spent_usd_nano + budget.reserved_usd_nano if isinstance(budget, BudgetRow) else 0
+
+
+def _low(row: LeaseRow, demand: Demand) -> int:
+    """With less than this left, it is time to ask: half of the last request, until there is a pace."""
+    pace = demand.pace
+    return pace.low_usd_nano(demand.clock_us) if pace.is_known else row.asked_usd_nano // 2
+
+
+def _kept(row: LeaseRow, demand: Demand, partitions: int) -> int:
+    """What a holder keeps that gives up the rest: recalled, what it uses soon; else a slice, or a little."""
+    pace, clock_us = demand.pace, demand.clock_us
+    if row.is_recalled:
+        return 0 if not pace.is_known or demand.is_idle else pace.low_usd_nano(clock_us)
+    idle = demand.limit_usd_nano // (IDLE_PART * partitions)
+    return idle if demand.is_idle else max(pace.full_usd_nano(clock_us), idle)
+
+
+def _may_ask(row: LeaseRow, demand: Demand, now_us: int) -> bool:
     waited_us = now_us - row.asked_us
     if row.sequence > row.answered:
-        return waited_us >= PENDING_US
+        # Once more, before it is answered, only for much more than was asked for.
+        full = min(demand.pace.full_usd_nano(demand.clock_us), demand.limit_usd_nano // 2)
+        return waited_us >= PENDING_US or full > 2 * max(row.asked_usd_nano, 1)
     return not row.is_short or waited_us >= SHORT_US
 
 
-def _wanted(
-    row: LeaseRow | None, demand: Demand, *, used: int, partitions: int, now_us: int
-) -> int:
-    """Enough for two seconds as they have been; twice as much as last time if that did not last one."""
-    need = demand.need_usd_nano
+def _wanted(row: LeaseRow | None, demand: Demand, partitions: int) -> int:
+    """By the holder's pace; the first time, and as long as there is none, a part of the limit."""
+    need, pace = demand.need_usd_nano, demand.pace
+    wanted = pace.full_usd_nano(demand.clock_us)
     if row is None or not row.asked_usd_nano:
-        return max(need, demand.limit_usd_nano // (FIRST_PART * partitions))
-    since_us = now_us - row.asked_us
-    if since_us < SECOND_US:
-        wanted = 2 * row.asked_usd_nano
-    else:
-        wanted = (used - row.used_usd_nano) * AHEAD_US // since_us
+        wanted = max(wanted, demand.limit_usd_nano // (FIRST_PART * partitions))
+    elif not pace.is_known:
+        wanted = max(wanted, row.asked_usd_nano)
     return max(need, min(wanted, demand.limit_usd_nano // 2))
 
 
-def repay(row: LeaseRow, budget_row: str, tenant: str, back: int, holder: int, now_us: int) -> Word:
-    """Give *back* up, of what is unused; with nothing to give, and not asked to, only the slice's time is renewed."""
+def repay(
+    row: LeaseRow,
+    budget_row: str,
+    tenant: str,
+    back: int,
+    *,
+    holder: int,
+    now_us: int,
+    used: int = 0,
+) -> Word:
+    """
+    Give *back* up, of what is unused; with nothing to give, and not asked to, only the slice's time is renewed.
+
+    *used*, where it is known, tells the owner how much more there is to be had.
+    """
     effect = Effect("repay", lease_key(budget_row), back, now_us)
     if not back and not row.is_recalled:
         return Word((effect,))
     repaid_ = row.repaid_usd_nano + back
-    record = Lease("repay", tenant, budget_row, holder, row.sequence, repaid_)
+    least = used + repaid_ if used else 0
+    record = Lease("repay", tenant, budget_row, holder, row.sequence, repaid_, 0, least)
     return Word((effect,), (record,))
 
 
@@ -213,14 +258,20 @@ def heard(record: Lease, now_us: int) -> Word:
 # -- the owner ----------------------------------------------------------------------------------------------------
 
 
-def answer(row: LentRow | None, asked: Lease, limit_usd_nano: int) -> Word:
+def answer(
+    row: LentRow | None,
+    asked: Lease,
+    limit_usd_nano: int,
+    known: Mapping[int, int] = MappingProxyType({}),
+) -> Word:
     """
-    What the owner answers a ``request``: a grant, and where it is short a recall of what others hold.
+    What the owner answers a ``request``: a grant, and where little is left a recall of what others hold.
 
     Args:
         row: The owner's.
         asked: The request. One that was answered before changes nothing.
         limit_usd_nano: In force at the owner; 0 where it knows no such budget.
+        known: What holders had used and repaid in all, by their last words.
     """
     holdings = [] if row is None else row.holdings
     mine = next((h for h in holdings if h.holder == asked.holder), None)
@@ -232,27 +283,39 @@ def answer(row: LentRow | None, asked: Lease, limit_usd_nano: int) -> Word:
     left = max(limit_usd_nano - lent_usd_nano(row) - overrun, 0)
     holders = max(len(holdings), 1)
     need = max(asked.need_usd_nano, 0)
-    given = min(max(asked.amount_usd_nano, need), max(need, left // (2 * holders)), left)
-    is_short = given < need or not left
+    wanted = max(asked.amount_usd_nano, need)
+    given = min(wanted, max(need, wanted // SCARCE_PART, left // (2 * holders)), left)
     if given < need:
         given = 0
+    is_short = given < need or given == left
     granted = has + overrun + given
-    effects = [
-        Effect("lend", lent_key(asked.row), overrun + given, 0, asked.window_end_us, asked.holder, asked.sequence)
-    ]  # fmt: skip
-    records = [
-        Lease(
-            "grant", asked.tenant, asked.row, asked.holder, asked.sequence, granted,
-            window_end_us=asked.window_end_us, is_short=is_short,
-        )
-    ]  # fmt: skip
-    if is_short and asked.need_usd_nano:
-        for other in holdings:
-            holds = other.granted_usd_nano > other.repaid_usd_nano
-            if holds and other.holder != asked.holder and not other.is_recalled:
-                effects.append(Effect("recall", lent_key(asked.row), 0, 0, 0, other.holder))
-                records.append(Lease("recall", asked.tenant, asked.row, other.holder))
-    return Word(tuple(effects), tuple(records))
+    lent = Effect("lend", lent_key(asked.row), overrun + given, 0, asked.window_end_us, asked.holder, asked.sequence)  # fmt: skip
+    record = Lease(
+        "grant", asked.tenant, asked.row, asked.holder, asked.sequence, granted,
+        window_end_us=asked.window_end_us, is_short=is_short,
+    )  # fmt: skip
+    word = Word((lent,), (record,))
+    if left - given >= wanted:
+        return word
+    recalls = _recalls(holdings, asked, wanted, known)
+    return Word(word.effects + recalls.effects, word.records + recalls.records)
+
+
+def _recalls(
+    holdings: Sequence[Holding], asked: Lease, wanted: int, known: Mapping[int, int]
+) -> Word:
+    """Of those that may have something unused: where nothing was turned for it, only who has as much as would help."""
+    least = 1 if asked.need_usd_nano else max(wanted // SCARCE_PART, 1)
+    unused = [
+        (h.granted_usd_nano - max(known.get(h.holder, 0), h.repaid_usd_nano), h.holder)
+        for h in holdings
+        if h.holder != asked.holder and not h.is_recalled
+    ]
+    chosen = [who for much, who in sorted(unused, reverse=True)[:RECALLS_MAX] if much >= least]
+    return Word(
+        tuple(Effect("recall", lent_key(asked.row), 0, 0, 0, holder) for holder in chosen),
+        tuple(Lease("recall", asked.tenant, asked.row, holder) for holder in chosen),
+    )
 
 
 def repaid(record: Lease) -> Word:

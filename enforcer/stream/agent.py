@@ -70,6 +70,8 @@ RETRY_WAIT_S: Final = 0.1
 RETRY_WAIT_S_MAX: Final = 5.0
 FORGIVEN_AFTER_S: Final = 60.0
 """Without a failure for so long, the next one is the first in a row."""
+IDLE_S_MIN: Final = 1.0
+"""While the tail waits to be redone nothing is given up: so often it is tried."""
 NAP_S: Final = 0.01
 """While a commit waits for its interval: so that a burst is cut early."""
 
@@ -387,6 +389,8 @@ class Agent:
             idle_s = self._config.idle_commit_ms / 1000
             if self._group.is_behind:
                 idle_s = min(idle_s, self._group.wait_s)
+            if (due_s := tenure.lending.idle_s) is not None:
+                idle_s = min(idle_s, max(due_s, IDLE_S_MIN))
             if not await self._pending_within(idle_s):
                 await self._commit(tenure)
                 continue

@@ -12,11 +12,14 @@ holds slices of the budgets it spends of, and owns the budgets of the tenants wh
   or gives back follows from all it has told. It looks at the slices that this interval has touched or was refused for, at
   those recalled, and at those past their time.
 
-Nothing here is remembered that rows do not say, but what requests were turned for: if that is lost the next one tells again.
+Nothing here is remembered that rows do not say, but what requests were turned for (if that is lost the next one tells again),
+and what was observed: each slice's pace, and as an owner what holders said they had used. Asking and recalling go by it;
+who may spend what does not.
 """
 
 from __future__ import annotations
 
+import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
@@ -26,6 +29,7 @@ import structlog
 from enforcer import events, state
 from enforcer.engine import leasing
 from enforcer.state import leases
+from enforcer.state.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from enforcer.broker.ports import Outgoing
     from enforcer.policy import TenantProgram
     from enforcer.store.table import Table
+    from enforcer.stream.interval import Interval
     from enforcer.stream.policies import PolicyTable
     from enforcer.stream.rows import RowCache
 
@@ -40,8 +45,16 @@ AHEAD_US: Final = 30_000_000
 """So long before its window ends a slice of the next one is asked for."""
 TENDED_MAX: Final = 2_000
 """Budgets tended in one cut; the others wait for the next."""
+OWNED_MAX: Final = 10_000
+"""Budgets of which an owner remembers what holders said; of others it recalls more than there is."""
 
+_UNSEEN: Final = Pace()
 _log = structlog.get_logger("enforcer.leases")
+
+
+def _clock_us() -> int:
+    """What paces are measured by."""
+    return int(time.monotonic() * 1e6)
 
 
 class Lending:
@@ -71,7 +84,13 @@ class Lending:
         self._tenants: dict[str, str] = {}
         """Budget rows of which this partition holds a slice, and whose they are."""
         self._wanted: dict[str, leasing.Want] = {}
+        self._paces: dict[str, Pace] = {}
+        self._known: dict[str, dict[int, int]] = {}
+        """As an owner, by row: what each holder had used and repaid, by its last word."""
         self._due_us = 0
+        self._idle_at_us: int | None = None
+        """By the clock: when to look for slices that nobody uses, though no event comes by."""
+        self._waited_us = 0
         self._heard_us = 0
         """Time of the newest word: a partition without events has no other clock."""
 
@@ -82,6 +101,8 @@ class Lending:
             account = state.parse_budget_key(row).account
             if not account.startswith("#"):
                 self._tenants[row] = unquote(account)
+        if self._tenants:
+            self._idle_at_us = _clock_us() + leases.TTL_US
         self.want_first([in_force.scope for in_force in self._policies.sets()], now_ms)
 
     @property
@@ -89,9 +110,19 @@ class Lending:
         """Whether a slice is wanted that nobody has asked for yet."""
         return bool(self._wanted)
 
+    @property
+    def idle_s(self) -> float | None:
+        """Seconds until slices are to be looked at that nobody may have used; None: there are none."""
+        if self._idle_at_us is None:
+            return None
+        return max(self._idle_at_us - _clock_us(), 0) / 1e6
+
     def want(self, wants: Iterable[leasing.Want]) -> None:
         """Note what a decision has read of slices, and was turned for. The smallest need counts."""
         for want in wants:
+            pace = self._paces.get(want.row, _UNSEEN)
+            if want.cost_usd_nano > pace.largest_usd_nano:
+                self._paces[want.row] = pace.called(want.cost_usd_nano)
             before = self._wanted.get(want.row)
             if before is not None and before.need_usd_nano:
                 if not want.need_usd_nano or want.need_usd_nano >= before.need_usd_nano:
@@ -125,19 +156,32 @@ class Lending:
             self._tenants.setdefault(record.row, record.tenant)
             if record.kind == "recall":
                 self._due_us = 0
+            elif (pace := self._paces.get(record.row)) is not None:
+                self._paces[record.row] = pace.answered(_clock_us())
+            self._idle_at_us = self._idle_at_us or _clock_us() + leases.TTL_US
             word = leases.heard(record, self._heard_us)
         elif self._owner_of(record.tenant) != self._partition:
             # Said before the number of partitions changed, and not sent on: who owns the budget now never hears of it.
             _log.error("lease_misrouted", partition=self._partition, row=record.row)
             return
         elif record.kind == "repay":
+            self._note(record)
             word = leases.repaid(record)
         else:
             limit = leasing.limit_usd_nano(self._program_of(record.tenant), record.row)
             lent: Any = self._rows.get(state.lent_key(record.row))
-            word = leases.answer(lent, record, limit)
+            word = leases.answer(lent, record, limit, self._note(record))
         state.apply_all(self._rows, word.effects)
         self._speak(word, record.tenant, record.row, value or b"", record.kind)
+
+    def _note(self, record: events.Lease) -> dict[int, int]:
+        """Note what a holder has used, which only an owner's recalls go by; what is known of all of them."""
+        known = self._known.setdefault(record.row, {})
+        if record.least_usd_nano:
+            known[record.holder] = record.least_usd_nano
+        if len(self._known) > OWNED_MAX:
+            self._known.pop(next(iter(self._known)))
+        return known
 
     def follow(self, told: events.Decision) -> None:
         """
@@ -151,37 +195,54 @@ class Lending:
             lease: Any = self._rows.get(state.lease_key(row)) if row in self._tenants else None
             more = state.slice_usd_nano(lease) - view.limit_usd_nano
             if lease is not None and more > 0:
-                word = leases.repay(lease, row, told.tenant, more, self._partition, told.time_us)
+                word = leases.repay(
+                    lease, row, told.tenant, more, holder=self._partition, now_us=told.time_us
+                )
                 state.apply_all(self._rows, word.effects)
                 payload = events.encode_lease(word.records[0])
                 self._speak(word, told.tenant, row, payload, "repay")
 
     # -- words of its own -----------------------------------------------------------------------------------
 
-    def speak(self, now_us: int) -> None:
-        """Ask and repay with the cut at hand."""
+    def speak(self, now_us: int, interval: Interval | None = None) -> None:
+        """Ask and repay with the cut of *interval*; None: it has no events."""
+        self._waited_us = 0
+        if interval is not None and interval.events:
+            self._waited_us = _clock_us() - int(interval.started_s * 1e6)
         if not self._wanted and not self._tenants:
+            self._idle_at_us = None
             return
-        now_us = max(now_us, self._heard_us)
+        now_us, clock_us = max(now_us, self._heard_us), _clock_us()
         wanted = dict(islice(self._wanted.items(), TENDED_MAX))
         self._wanted = dict(islice(self._wanted.items(), TENDED_MAX, None))
-        is_due = now_us >= self._due_us
+        is_idle_time = self._idle_at_us is not None and clock_us >= self._idle_at_us
+        is_due = now_us >= self._due_us or is_idle_time
         touched = [
             r
             for r in self._tenants
             if r not in wanted and r not in self._wanted and (is_due or self._rows.is_changed(r))
         ]
         if len(touched) > TENDED_MAX:
-            touched = [r for r in touched if self._rows.is_changed(r) or self._is_due(r, now_us)]
-            touched = touched[:TENDED_MAX]
+            touched = [
+                r
+                for r in touched
+                if is_idle_time or self._rows.is_changed(r) or self._is_due(r, now_us)
+            ][:TENDED_MAX]
             for row in touched:  # To the end: next time it is the others' turn.
                 self._tenants[row] = self._tenants.pop(row)
         for row in (*wanted, *touched):
-            self._tend(row, wanted.get(row), now_us)
+            self._tend(row, wanted.get(row), now_us, clock_us)
         if is_due:
             self._due_us = self._next_due_us()
+        if is_idle_time:
+            is_over = len(self._tenants) <= TENDED_MAX and not self._has_used(clock_us)
+            self._idle_at_us = None if is_over else clock_us + leases.TTL_US
 
-    def _tend(self, row: str, want: leasing.Want | None, now_us: int) -> None:
+    def _has_used(self, clock_us: int) -> bool:
+        """Whether a slice was used of lately, so that it may be idle the next time."""
+        return any(clock_us - pace.spent_us < leases.TTL_US for pace in self._paces.values())
+
+    def _tend(self, row: str, want: leasing.Want | None, now_us: int, clock_us: int) -> None:
         tenant = want.tenant if want is not None else self._tenants[row]
         program = self._program_of(tenant)
         lease: Any = self._rows.get(state.lease_key(row))
@@ -191,12 +252,13 @@ class Lending:
             end_us, need = (0 if lease is None else lease.window_end_us), 0
         if 0 < end_us <= now_us and not need:
             if now_us > end_us + AHEAD_US:
-                self._tenants.pop(row, None)
+                self._forget(row)
                 return  # Its window is over: what comes late is charged past it, as everywhere.
         elif 0 < end_us - now_us <= AHEAD_US:
             self._want_next(program, row, tenant, end_us)
         limit = leasing.limit_usd_nano(program, row)
-        demand = state.Demand(tenant, need, limit, end_us)
+        pace, is_idle = self._look(row, clock_us, is_turned=need > 0)
+        demand = state.Demand(tenant, need, limit, end_us, pace, clock_us, is_idle)
         word = leases.tend(
             self._rows,
             row,
@@ -212,7 +274,23 @@ class Lending:
         state.apply_all(self._rows, word.effects)
         payload = events.encode_lease(word.records[0]) if word.records else b""
         kind = word.records[0].kind if word.records else "repay"
+        if kind == "request":
+            self._paces[row] = pace.asked(clock_us)
         self._speak(word, tenant, row, payload, kind)
+
+    def _look(self, row: str, clock_us: int, *, is_turned: bool) -> tuple[Pace, bool]:
+        """The pace of a slice, and whether nothing was used of it for as long as one lasts."""
+        before = self._paces.get(row, _UNSEEN)
+        used = leases.used_usd_nano(self._rows, row)
+        pace = before.looked(used, clock_us, waited_us=self._waited_us, is_turned=is_turned)
+        self._paces[row] = pace
+        is_idle = not is_turned and clock_us - pace.spent_us >= leases.TTL_US
+        self._idle_at_us = self._idle_at_us or clock_us + leases.TTL_US
+        return pace, is_idle
+
+    def _forget(self, row: str) -> None:
+        self._tenants.pop(row, None)
+        self._paces.pop(row, None)
 
     def _want_next(self, program: TenantProgram, row: str, tenant: str, end_us: int) -> None:
         following = leasing.following_row(program, row, end_us)
@@ -220,6 +298,8 @@ class Lending:
             self._wanted.setdefault(
                 following[0], leasing.Want(following[0], tenant, 0, following[1])
             )
+            if row in self._paces:
+                self._paces.setdefault(following[0], self._paces[row].following())
 
     def _is_due(self, row: str, now_us: int) -> bool:
         lease: Any = self._rows.get(state.lease_key(row))

@@ -104,7 +104,7 @@ class Tenure:
         self._ahead = LookAhead(foresight, program_of, self.elsewhere)
         self.queue = state.ExpiryQueue()
         self._sweep = Sweep(table, self._rows)
-        self._lending = Lending(
+        self.lending = Lending(
             partition,
             position.partition_count,
             self._rows,
@@ -143,7 +143,7 @@ class Tenure:
         # Last, with no turn of the loop between it and the agent's taking note of changes.
         policies = services.policies.table
         tenure._policy_changes = PolicyChanges(policies.changes_since(taken.position.policy_offset))
-        tenure._lending.begin(table, services.now_ms())
+        tenure.lending.begin(table, services.now_ms())
         return tenure
 
     def _mend(self, leaks: tuple[events.Effect, ...]) -> None:
@@ -163,7 +163,7 @@ class Tenure:
             bool(interval.events or interval.audit)
             or self.care.trying is not None
             or self._is_forgiven
-            or (self._lending.has_wants and not self.inputs.redoing)
+            or (self.lending.has_wants and not self.inputs.redoing)
         )
 
     @property
@@ -208,7 +208,7 @@ class Tenure:
     def policy_changed(self, in_force: SetInForce) -> None:
         """A set came into force: it goes into this partition's ledger before the next decision under it."""
         self._policy_changes.append(in_force)
-        self._lending.want_first([in_force.scope], self._services.now_ms())
+        self.lending.want_first([in_force.scope], self._services.now_ms())
 
     # -- cutting -------------------------------------------------------------------------------------------
 
@@ -217,7 +217,7 @@ class Tenure:
         assert not self.is_broken, "half a slice must not be committed"
         if not self.inputs.redoing:
             self._enter_policy_changes()
-            self._lending.speak(self._now_us)
+            self.lending.speak(self._now_us, self.interval)
         interval, self.interval = self.interval, Interval(time.monotonic())
         self.committing = interval.events
         if interval.events:
@@ -381,7 +381,7 @@ class Tenure:
         ahead = None
         if told is not None:
             self._enter_policy_changes(before=told.decision.source.policy_offset)
-            self._lending.follow(told.decision)
+            self.lending.follow(told.decision)
             self.elsewhere.of(record.offset)  # Not wanted any more.
         else:
             if self._policy_changes and not self.inputs.redoing:
@@ -390,7 +390,7 @@ class Tenure:
         arrival = self._arrival(record, told.decision.source if told else None, ahead)
         outcome = self._outcome(place, arrival, told)
         self._write(outcome, arrival, (passed := headers_of(record))[0])
-        self._lending.want(outcome.wants)
+        self.lending.want(outcome.wants)
         if outcome.value is not None and told is None:
             key = record.key if len(record.key or b"") <= KEY_BYTES_MAX else None
             out = (key, outcome.value, passed[1], None)
@@ -440,7 +440,7 @@ class Tenure:
         if self._is_condemned(place):
             return
         try:
-            self._lending.take(record.value, max(self._now_us, record.timestamp * 1000))
+            self.lending.take(record.value, max(self._now_us, record.timestamp * 1000))
         except Exception as error:
             raise named(place, error) from error
 

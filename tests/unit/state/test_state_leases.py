@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from enforcer import state
 from enforcer.events import BudgetRow, Effect, Lease, LeaseRow, LentRow
 from enforcer.state import leases
+from enforcer.state.pace import Pace
 
 LIMIT = 1_000
 HOLDERS = 3
@@ -202,6 +203,9 @@ class Town:
         self.owner = state.MemoryRows()
         self.holders = [state.MemoryRows() for _ in range(holders)]
         self.needs = [0] * holders
+        self.paces = [Pace() for _ in range(holders)]
+        self.known = {}
+        self.turned = 0
 
     def used(self, holder=None):
         """Spent and reserved of one holder, or of all."""
@@ -216,12 +220,15 @@ class Town:
     def spend(self, holder, cost, times=1):
         """How many of *times* requests were admitted."""
         rows, done = self.holders[holder], 0
+        self.paces[holder] = self.paces[holder].called(cost)
         for _ in range(times):
             if state.admits(rows.get(ROW), state.slice_usd_nano(rows.get(LEASE)), cost):
                 state.apply_all(rows, [Effect("reserve", ROW, cost)])
                 done += 1
             else:
                 self.needs[holder] = min(self.needs[holder] or cost, cost)
+                lease = rows.get(LEASE)
+                self.turned += lease is None or not lease.is_short
         return done
 
     def round(self, milliseconds=100, silent=()):
@@ -231,23 +238,40 @@ class Town:
         for number, rows in enumerate(self.holders):
             if number in silent:
                 continue
-            demand = state.Demand("acme", self.needs[number], self.limit, 0)
+            pace = self.paces[number].looked(
+                leases.used_usd_nano(rows, ROW),
+                self.now_us,
+                waited_us=milliseconds * 1_000,
+                is_turned=self.needs[number] > 0,
+            )
+            is_idle = self.now_us - pace.spent_us >= leases.TTL_US
+            demand = state.Demand(
+                "acme", self.needs[number], self.limit, 0, pace, self.now_us, is_idle
+            )
             self.needs[number] = 0
             word = leases.tend(
                 rows, ROW, demand, holder=number, partitions=len(self.holders), now_us=self.now_us
             )
             state.apply_all(rows, word.effects)
             said += word.records
+            is_asked = any(record.kind == "request" for record in word.records)
+            self.paces[number] = pace.asked(self.now_us) if is_asked else pace
         answers = []
         for record in said:
+            if record.least_usd_nano:
+                self.known[record.holder] = record.least_usd_nano
             if record.kind == "request":
-                word = leases.answer(self.owner.get(LENT), record, self.limit)
+                word = leases.answer(self.owner.get(LENT), record, self.limit, self.known)
             else:
                 word = leases.repaid(record)
             state.apply_all(self.owner, word.effects)
             answers += word.records
         for record in answers:
             state.apply_all(self.holders[record.holder], leases.heard(record, self.now_us).effects)
+            if record.kind == "grant":
+                self.paces[record.holder] = self.paces[record.holder].answered(
+                    self.now_us + milliseconds * 1_000
+                )
         return said, answers
 
 
@@ -367,14 +391,36 @@ def test_a_short_holder_asks_again_after_a_second():
 
 
 def test_past_its_time_what_is_unused_goes_back():
-    """An idle holder with events keeps nothing for longer than a minute."""
-    town = Town(10_000)
+    """An idle holder keeps no more than its part of a 64th of the limit for longer than two minutes, and that is recalled."""
+    town = Town(100_000)
     town.spend(0, 10)
     town.round()
     town.spend(0, 10)
     town.round(61_000)
-    town.round()
-    assert town.lent() == town.used(0) == 10
+    town.round(61_000)
+    idle = 100_000 // (4 * leases.IDLE_PART)
+    assert town.lent() == 10 + 4 * idle
+    assert town.spend(0, 10) == 1
+    for _ in range(60):
+        town.spend(1, 10, times=500)
+        town.round(1_000)
+    assert town.used() >= 100_000 - 4 * 10
+
+
+@pytest.mark.parametrize("milliseconds", [100, 500, 2_000])
+@pytest.mark.parametrize("limit", [100_000, 3_000_000])
+def test_while_there_is_money_a_holder_that_spends_is_not_turned(limit, milliseconds):
+    """Four holders at unlike rates: the next slice is there before this one is used up, however late commits are."""
+    town, rounds = Town(limit), 0
+    for _ in range(4):  # Until they know their pace.
+        town.round(milliseconds)
+    town.turned = 0
+    while town.used() < limit - 4 * 400 * milliseconds // 100 and rounds < 1_000:
+        for holder, times in enumerate((1, 2, 4, 8)):
+            town.spend(holder, 5 * (1 + rounds % 3), times=max(times * milliseconds // 400, 1))
+        town.round(milliseconds)
+        rounds += 1
+    assert town.turned == 0
 
 
 @given(limit=st.integers(0, 5_000), costs=st.lists(st.integers(1, 400), min_size=1, max_size=60))
