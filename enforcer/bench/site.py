@@ -114,6 +114,7 @@ async def installed(
     publish: Publish,
     *,
     specs: Sequence[TopicSpec] | None = None,
+    partitions: int = workload.PARTITIONS,
     documents: Sequence[policy.Document] | None = None,
 ) -> AsyncIterator[KafkaBroker]:
     """
@@ -121,6 +122,7 @@ async def installed(
 
     Args:
         specs: Topics other than the packaged ones.
+        partitions: How many.
         documents: Policies other than ``workload.documents``.
     """
     wanted = topics.load_specs() if specs is None else specs
@@ -131,11 +133,11 @@ async def installed(
                 broker,
                 wanted,
                 prefix=where.prefix,
-                partitions=workload.PARTITIONS,
+                partitions=partitions,
             )
-            await publish(
-                broker, where.prefix, workload.documents() if documents is None else documents
-            )
+            given = workload.documents() if documents is None else documents
+            if given:
+                await publish(broker, where.prefix, given)
             yield broker
         finally:
             if where.broker_pid is None:

@@ -48,7 +48,7 @@ async def main(given: dict[str, Any]) -> None:
     config = WorkerConfig(
         prefix=given["prefix"],
         group_id=given["prefix"],
-        instance_id="bench",
+        instance_id=given.get("instance_id", "bench"),
         state_dir=state_dir,
         commit_interval_ms=given["commit_interval_ms"],
     )

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from enforcer.cli import bench_peers
-from enforcer.cli.output import OutputFormat, OutputOption, emit, note, table, write
+from enforcer.cli.bench_answer import show, show_soak
+from enforcer.cli.output import OutputFormat, OutputOption, emit, note
 from enforcer.cli.stack import progress_shown
 from enforcer.config import Settings
 from enforcer.errors import ConfigError
@@ -83,7 +84,7 @@ def stream(
         bootstrap=bootstrap,
         keep=keep,
     )
-    _show(answer, output)
+    show(answer, output)
 
 
 @app.command()
@@ -143,7 +144,7 @@ def latency(
         bootstrap=bootstrap,
         keep=keep,
     )
-    _show(answer, output)
+    show(answer, output)
 
 
 @app.command("eval")
@@ -159,7 +160,7 @@ def evaluation(
     """
     from enforcer.bench import evaluation as bench  # noqa: PLC0415 — brings the engine
 
-    _show(bench.measure(rounds, requests), output)
+    show(bench.measure(rounds, requests), output)
 
 
 @app.command()
@@ -175,7 +176,7 @@ def tracing(
     """
     from enforcer.bench import tracing as bench  # noqa: PLC0415 — brings the data plane
 
-    _show(bench.measure(rounds, requests), output)
+    show(bench.measure(rounds, requests), output)
 
 
 @app.command("policies")
@@ -203,7 +204,7 @@ def change(
         bootstrap=bootstrap,
         keep=keep,
     )
-    _show(answer, output)
+    show(answer, output)
 
 
 @app.command()
@@ -242,7 +243,7 @@ def restore(
         bootstrap=bootstrap,
         keep=keep,
     )
-    _show(answer, output)
+    show(answer, output)
 
 
 @app.command()
@@ -281,7 +282,39 @@ def failover(
         bootstrap=bootstrap,
         keep=keep,
     )
-    _show(answer, output)
+    show(answer, output)
+
+
+@app.command()
+def leases(
+    seconds: Annotated[float, typer.Option(min=3, help="Of calls.")] = 30,
+    rate: Annotated[float, typer.Option(min=20, help="Calls a second, of one tenant.")] = 800,
+    partitions: Annotated[int, typer.Option(min=2, help="Over which it is spread.")] = 16,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    lasting: Annotated[
+        float, typer.Option(min=0.05, max=1, help="For which part of the calls the budget is made.")
+    ] = 0.6,
+    bootstrap: BenchBootstrapOption = None,
+    keep: KeepOption = False,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """
+    A tenant's one budget, spent through many partitions to its end: overspent, stranded, turned too early.
+
+    Beside the same limit cut into equal parts. Takes about 20 s and the calls.
+    """
+    from enforcer.bench import leases as bench  # noqa: PLC0415 — brings the whole data plane
+    from enforcer.control import policies  # noqa: PLC0415 — as above
+
+    plan = bench.Plan(seconds, rate, partitions, workers, lasting)
+    answer = _run(
+        "leases",
+        lambda where: bench.measure(where, plan, publish=policies.apply, tell=note),
+        jit="c1",
+        bootstrap=bootstrap,
+        keep=keep,
+    )
+    show(answer, output)
 
 
 @app.command()
@@ -315,7 +348,7 @@ def memory(
         bootstrap=bootstrap,
         keep=keep,
     )
-    _show(answer, output)
+    show(answer, output)
 
 
 @app.command()
@@ -360,20 +393,10 @@ def soak(
     if page is not None:
         page.write_text(pages.page_of(answer), encoding="utf-8")
         note(f"plots: {page}")
-    _show_soak(answer, output)
+    show_soak(answer, output)
     if answer["faults"]:
         return _EXIT_FAULTS
     return _EXIT_GROWTH if answer["growing"] else 0
-
-
-def _show_soak(answer: dict[str, Any], output: OutputFormat) -> None:
-    """As every benchmark, but for people without the samples."""
-    if output is OutputFormat.TABLE:
-        rows = [{"series": name, **found} for name, found in answer["series"].items()]
-        table(rows, ("series", "median", "first", "last", "growth", "allowed", "grows"))
-        write("")
-        answer = {k: v for k, v in answer.items() if k not in {"series", "samples"}}
-    _show(answer, output)
 
 
 @app.command()
@@ -464,27 +487,3 @@ def _terminate_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _show(answer: dict[str, Any], output: OutputFormat) -> None:
-    if output is not OutputFormat.TABLE:
-        emit(answer, output)
-        return
-    names = [*answer["figures"], *(n for n in answer["baseline"] if n not in answer["figures"])]
-    table(
-        [
-            {
-                "figure": name.replace("_", " "),
-                "enforcer": answer["figures"].get(name),
-                "baseline": answer["baseline"].get(name),
-            }
-            for name in names
-        ]
-    )
-    write("")
-    rest = {k: v for k, v in answer.items() if k not in {"figures", "baseline", "machine"}}
-    emit(rest, output)
-    write("")
-    emit(answer["machine"], output)
-    if answer.get("noisy"):
-        note("noisy: the baseline's rounds differ by more than 1.5; repeat on a quieter machine")
