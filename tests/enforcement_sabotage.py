@@ -44,7 +44,7 @@ def go_deaf(worker: Worker) -> None:
 class _Hanging:
     """A gate through which no commit comes for long."""
 
-    async def turn(self) -> None:
+    async def turn(self, *, is_urgent: bool = False) -> None:
         """Wait."""
         await asyncio.sleep(HANGS_S)
 

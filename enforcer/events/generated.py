@@ -53,7 +53,7 @@ _DECISION_HEAD: Final = b'\xc3\x01\xea\x88X\x16\x0f\x10:\xd8'
 _LEASE_HEAD: Final = b'\xc3\x01\x83\xe7U`\x9aI9F'
 _LEASE_ROW_HEAD: Final = b'\xc3\x01`\x8a\xc1\xc3\xfbp\x1c\xf1'
 _LENT_ROW_HEAD: Final = b'\xc3\x01\xc2Ik\xae\xb0\xba\xc6\xc1'
-_MOVE_HEAD: Final = b'\xc3\x01\xdb\x8f\x93\x99#tHh'
+_MOVE_HEAD: Final = b'\xc3\x01\xde:\x8av\xfd\xa4f\x99'
 _POLICY_ACK_HEAD: Final = b'\xc3\x01\xdf\x8ee\xc3\xa5\x85\x06\x08'
 _POLICY_DOCUMENT_HEAD: Final = b'\xc3\x01\x92D\xbf\xcd\xd5\xb6\xb7\x18'
 _POLICY_SET_HEAD: Final = b'\xc3\x01P\x05\x03\x0c\x89&\xa1+'
@@ -64,6 +64,7 @@ _USAGE_HEAD: Final = b'\xc3\x01\nPP\x12\xa0p\xe9X'
 _WAITING_USAGE_ROW_HEAD: Final = b'\xc3\x01<\x89\xa6\xdf?\x86\x03\x84'
 _AUDIT_1_HEAD: Final = b'\xc3\x01\xb4\x0b|\xb5\xf6Z\x1fp'
 _DECISION_1_HEAD: Final = b"\xc3\x01'+G\xd3\x1f`#\xf4"
+_MOVE_1_HEAD: Final = b'\xc3\x01\xdb\x8f\x93\x99#tHh'
 _POLICY_ACK_1_HEAD: Final = b'\xc3\x01\x96\xdbw|\xc8\xfe\x88\xa6'
 _POLICY_ACK_2_HEAD: Final = b'\xc3\x01\x9d+\xb8n\xff;\xfcZ'
 _POSITION_ROW_1_HEAD: Final = b'\xc3\x01D\x9b\x1b\xc1\x87\xe2\x155'
@@ -383,9 +384,9 @@ class Lease:
         row: The budget's row key: one row at each holder.
         holder: The partition that holds the slice.
         sequence: Of the holder's request; a grant names the one it answers.
-        amount_usd_nano: request: wanted; grant: all that was ever granted; repay: all that was ever repaid.
+        amount_usd_nano: request: wanted; grant: all that was ever granted; recall: what may be unused; repay: all that was ever repaid.
         need_usd_nano: request: less than this is of no use.
-        least_usd_nano: request: used and repaid in all, so that no less can have been granted.
+        least_usd_nano: request and repay: used, repaid or used soon, in all, so that no less can have been granted.
         window_end_us: 0: total.
         is_short: grant: the owner has not as much as is needed.
     """
@@ -487,12 +488,14 @@ class Move:
 
     Attributes:
         partition_count: From here on.
+        partition_count_before: Until here, for who decides the ledger again; 0: not recorded.
     """
 
     from_partition: int
     to_partition: int
     partition_count: int
     rows: list[MovedRow]
+    partition_count_before: int = 0
 
 
 @dataclass(slots=True)
@@ -2346,6 +2349,7 @@ def write_move(r: Move) -> bytes:
         LONGS[v2] if 0 <= (v2 := r.to_partition) < SHORT else encode_long(v2),
         LONGS[v3] if 0 <= (v3 := r.partition_count) < SHORT else encode_long(v3),
         encode_array(a4, write_moved_row) if (a4 := r.rows) else b'\x00',
+        LONGS[v5] if 0 <= (v5 := r.partition_count_before) < SHORT else encode_long(v5),
     ))
 
 
@@ -2383,6 +2387,12 @@ def _read_move(b: bytes, i: int) -> tuple[Move, int]:
             a1.append(x2)
         c3 = b[i]
         i += 1
+    n = b[i]
+    if n < 128:
+        r.partition_count_before = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.partition_count_before, i = decode_long(b, i)
     return r, i
 
 
@@ -4445,6 +4455,44 @@ def _read_decision_1(b: bytes, i: int) -> tuple[Decision, int]:
     return r, i
 
 
+def _read_move_1(b: bytes, i: int) -> tuple[Move, int]:
+    r = new_instance(Move)
+    n = b[i]
+    if n < 128:
+        r.from_partition = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.from_partition, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.to_partition = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.to_partition, i = decode_long(b, i)
+    n = b[i]
+    if n < 128:
+        r.partition_count = n >> 1 ^ -(n & 1)
+        i += 1
+    else:
+        r.partition_count, i = decode_long(b, i)
+    a1: list[MovedRow] = []
+    r.rows = a1
+    c3 = b[i]
+    i += 1
+    while c3:
+        if c3 & 129:
+            c3, i = decode_count(b, i - 1)
+        else:
+            c3 >>= 1
+        for _ in range(c3):
+            x2, i = _read_moved_row(b, i)
+            a1.append(x2)
+        c3 = b[i]
+        i += 1
+    r.partition_count_before = 0
+    return r, i
+
+
 def _read_policy_ack_1(b: bytes, i: int) -> tuple[PolicyAck, int]:
     r = new_instance(PolicyAck)
     n = b[i]
@@ -4951,10 +4999,14 @@ def encode_move(record: Move) -> bytes:
 
 def decode_move(data: bytes) -> Move:
     """The move of Avro single-object bytes. Raises: CodecError."""
+    read = _read_move
     if data[:10] != _MOVE_HEAD:
-        raise wrong_head('move', data)
+        older = {_MOVE_1_HEAD: _read_move_1}.get(data[:10])
+        if older is None:
+            raise wrong_head('move', data)
+        read = older
     try:
-        record, index = _read_move(data, 10)
+        record, index = read(data, 10)
     except MALFORMED as error:
         raise malformed('move', error) from None
     if index != len(data):
@@ -5148,7 +5200,7 @@ FINGERPRINTS: Final[dict[bytes, type]] = {
     b'\x83\xe7U`\x9aI9F': Lease,
     b'`\x8a\xc1\xc3\xfbp\x1c\xf1': LeaseRow,
     b'\xc2Ik\xae\xb0\xba\xc6\xc1': LentRow,
-    b'\xdb\x8f\x93\x99#tHh': Move,
+    b'\xde:\x8av\xfd\xa4f\x99': Move,
     b'\xdf\x8ee\xc3\xa5\x85\x06\x08': PolicyAck,
     b'\x92D\xbf\xcd\xd5\xb6\xb7\x18': PolicyDocument,
     b'P\x05\x03\x0c\x89&\xa1+': PolicySet,
@@ -5159,6 +5211,7 @@ FINGERPRINTS: Final[dict[bytes, type]] = {
     b'<\x89\xa6\xdf?\x86\x03\x84': WaitingUsageRow,
     b'\xb4\x0b|\xb5\xf6Z\x1fp': Audit,
     b"'+G\xd3\x1f`#\xf4": Decision,
+    b'\xdb\x8f\x93\x99#tHh': Move,
     b'\x96\xdbw|\xc8\xfe\x88\xa6': PolicyAck,
     b'\x9d+\xb8n\xff;\xfcZ': PolicyAck,
     b'D\x9b\x1b\xc1\x87\xe2\x155': PositionRow,
@@ -5184,6 +5237,7 @@ DECODERS: Final[dict[bytes, Callable[[bytes], Any]]] = {
     _WAITING_USAGE_ROW_HEAD: decode_waiting_usage_row,
     _AUDIT_1_HEAD: decode_audit,
     _DECISION_1_HEAD: decode_decision,
+    _MOVE_1_HEAD: decode_move,
     _POLICY_ACK_1_HEAD: decode_policy_ack,
     _POLICY_ACK_2_HEAD: decode_policy_ack,
     _POSITION_ROW_1_HEAD: decode_position_row,

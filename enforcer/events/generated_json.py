@@ -1349,6 +1349,13 @@ def read_move(d: Any) -> Move:
     r.partition_count = v
     v = get('rows')
     r.rows = read_array('rows', v, read_moved_row)
+    v = get('partition_count_before')
+    if v is None:
+        r.partition_count_before = 0
+    else:
+        if type(v) is not int or not INT64_MIN <= v <= INT64_MAX:
+            raise bad_integer(v, 'partition_count_before')
+        r.partition_count_before = v
     return r
 
 
@@ -1358,6 +1365,7 @@ def json_move(r: Move) -> dict[str, Any]:
         'to_partition': r.to_partition,
         'partition_count': r.partition_count,
         'rows': [json_moved_row(x) for x in r.rows],
+        'partition_count_before': r.partition_count_before,
     }
 
 

@@ -29,12 +29,12 @@ gives back nothing, and its slice counts as spent until somebody owns its partit
     owner       lends a part of what is left; when that is the last of it, answers short and recalls the others
 
 When a holder asks, and for how much, follows from its own pace (``enforcer.state.pace``): while what is left lasts until
-the grant, for two seconds' worth. An owner gives no more than its remainder over twice the number of holders, so that slices
+the grant, for three seconds' worth. An owner gives no more than its remainder over twice the number of holders, so that slices
 shrink as the budget does, but no less than what is used until the next grant: smaller ones would turn requests while
 there is money, and the end would take longer and be no fairer. With the grant that takes the last of it the owner
 says that it is short, so a holder knows before its slice is used up. An owner that could not serve the same request once more
-recalls what others have more than they use soon, the largest first. What is stranded when a request is turned
-for good is what holders keep until their next look.
+recalls what others were granted since they last spoke and do not use soon, the largest first, and is short only when
+little can come of that. What is stranded when a request is turned for good is what holders use soon, and that little.
 
 Exhausted, a holder does not wait: it denies. ``lease_pending`` (429, try again) while the owner has not said that it
 is short, ``budget_exceeded`` once it has.
@@ -61,10 +61,12 @@ PENDING_US: Final = 10 * SECOND_US
 """A request that was not answered for so long is made again."""
 SHORT_US: Final = SECOND_US
 """After the owner was short, it is asked again no sooner."""
-FIRST_PART: Final = 8
+FIRST_PART: Final = 2
 """The first slices of all partitions together are this part of the limit."""
 IDLE_PART: Final = 64
 """What idle holders keep, all together, so that their next request is admitted: this part of the limit, until it is recalled."""
+HOPE_PART: Final = 64
+"""An owner that has nothing left says so, unless others may give up more than this part of the limit."""
 RECALLS_MAX: Final = 8
 """Holders that one answer recalls."""
 
@@ -154,8 +156,11 @@ def tend(
     used = used_usd_nano(rows, budget_row)
     left = slice_usd_nano(row) - used
     if row is not None and (row.is_recalled or row.until_us <= now_us or demand.is_idle):
-        back = max(left - _kept(row, demand, partitions), 0)
-        return repay(row, budget_row, demand.tenant, back, holder=holder, now_us=now_us, used=used)
+        kept = min(max(left, 0), _kept(row, demand, partitions))
+        back, spare = max(left, 0) - kept, kept if demand.is_idle else 0
+        return repay(
+            row, budget_row, demand.tenant, back, holder=holder, now_us=now_us, spare=spare
+        )
     need = demand.need_usd_nano
     if row is not None:
         is_enough = left >= max(need, _low(row, demand), 1)
@@ -166,11 +171,12 @@ def tend(
     if row is not None and not wanted and left >= 0:
         return NOTHING
     need = max(need - max(left, 0), 0)  # The rest of the last slice is of use with it.
-    repaid_ = 0 if row is None else row.repaid_usd_nano
+    # What is left is used soon: there is nothing of it to be had.
+    least = used + max(left, 0) + (0 if row is None else row.repaid_usd_nano)
     asked = Effect("ask", lease_key(budget_row), wanted, now_us, demand.window_end_us, used)
     sequence = 1 if row is None else row.sequence + 1
     record = Lease(
-        "request", demand.tenant, budget_row, holder, sequence, wanted, need, used + repaid_,
+        "request", demand.tenant, budget_row, holder, sequence, wanted, need, least,
         demand.window_end_us,
     )  # fmt: skip
     return Word((asked,), (record,))
@@ -225,19 +231,19 @@ def repay(
     *,
     holder: int,
     now_us: int,
-    used: int = 0,
+    spare: int = 0,
 ) -> Word:
     """
     Give *back* up, of what is unused; with nothing to give, and not asked to, only the slice's time is renewed.
 
-    *used*, where it is known, tells the owner how much more there is to be had.
+    It says that all that is kept is used soon, but for what is to *spare*: the owner need not recall it.
     """
     effect = Effect("repay", lease_key(budget_row), back, now_us)
     if not back and not row.is_recalled:
         return Word((effect,))
     repaid_ = row.repaid_usd_nano + back
-    least = used + repaid_ if used else 0
-    record = Lease("repay", tenant, budget_row, holder, row.sequence, repaid_, 0, least)
+    soon = row.granted_usd_nano - spare
+    record = Lease("repay", tenant, budget_row, holder, row.sequence, repaid_, 0, soon)
     return Word((effect,), (record,))
 
 
@@ -262,7 +268,9 @@ def answer(
     row: LentRow | None,
     asked: Lease,
     limit_usd_nano: int,
+    *,
     known: Mapping[int, int] = MappingProxyType({}),
+    awaited_usd_nano: int = 0,
 ) -> Word:
     """
     What the owner answers a ``request``: a grant, and where little is left a recall of what others hold.
@@ -271,7 +279,8 @@ def answer(
         row: The owner's.
         asked: The request. One that was answered before changes nothing.
         limit_usd_nano: In force at the owner; 0 where it knows no such budget.
-        known: What holders had used and repaid in all, by their last words.
+        known: What each holder had used, repaid or will use soon, in all, by its last word.
+        awaited_usd_nano: What was recalled a moment ago, and may yet be repaid.
     """
     holdings = [] if row is None else row.holdings
     mine = next((h for h in holdings if h.holder == asked.holder), None)
@@ -287,18 +296,17 @@ def answer(
     given = min(wanted, max(need, wanted // SCARCE_PART, left // (2 * holders)), left)
     if given < need:
         given = 0
-    is_short = given < need or given == left
     granted = has + overrun + given
+    recalls = NOTHING if left - given >= wanted else _recalls(holdings, asked, wanted, known)
+    # As long as others may give up more than a little, nobody is turned for good.
+    hoped = awaited_usd_nano + sum(recall.amount_usd_nano for recall in recalls.records)
+    is_short = (given < need or given == left) and hoped <= limit_usd_nano // HOPE_PART
     lent = Effect("lend", lent_key(asked.row), overrun + given, 0, asked.window_end_us, asked.holder, asked.sequence)  # fmt: skip
     record = Lease(
         "grant", asked.tenant, asked.row, asked.holder, asked.sequence, granted,
         window_end_us=asked.window_end_us, is_short=is_short,
     )  # fmt: skip
-    word = Word((lent,), (record,))
-    if left - given >= wanted:
-        return word
-    recalls = _recalls(holdings, asked, wanted, known)
-    return Word(word.effects + recalls.effects, word.records + recalls.records)
+    return Word((lent, *recalls.effects), (record, *recalls.records))
 
 
 def _recalls(
@@ -311,10 +319,10 @@ def _recalls(
         for h in holdings
         if h.holder != asked.holder and not h.is_recalled
     ]
-    chosen = [who for much, who in sorted(unused, reverse=True)[:RECALLS_MAX] if much >= least]
+    chosen = [each for each in sorted(unused, reverse=True)[:RECALLS_MAX] if each[0] >= least]
     return Word(
-        tuple(Effect("recall", lent_key(asked.row), 0, 0, 0, holder) for holder in chosen),
-        tuple(Lease("recall", asked.tenant, asked.row, holder) for holder in chosen),
+        tuple(Effect("recall", lent_key(asked.row), 0, 0, 0, holder) for _, holder in chosen),
+        tuple(Lease("recall", asked.tenant, asked.row, who, 0, much) for much, who in chosen),
     )
 
 

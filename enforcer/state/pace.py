@@ -20,11 +20,11 @@ from typing import Final, NamedTuple
 SECOND_US: Final = 1_000_000
 WINDOW_US: Final = 500_000
 """Spending is measured over no less."""
-GRANT_US: Final = 500_000
-"""How long a grant takes, before one was seen."""
-AHEAD_US: Final = 2 * SECOND_US
+GRANT_US: Final = SECOND_US
+"""How long a grant takes, before one was seen; and for so long at least there shall be something left: machines falter."""
+AHEAD_US: Final = 3 * SECOND_US
 """For so long a slice lasts where there is enough."""
-SCARCE_PART: Final = 4
+SCARCE_PART: Final = 2
 """An owner that has little gives no less than this part of what is asked for: what is used until the next grant."""
 _DECAYS_MAX: Final = 16
 
@@ -126,10 +126,12 @@ class Pace(NamedTuple):
 
     def low_usd_nano(self, now_us: int) -> int:
         """With less than this left, it is time to ask."""
-        return self._until_grant_usd_nano(now_us) * 3 // 2 + 2 * self.largest_usd_nano
+        least = self.rate_usd_nano * GRANT_US // SECOND_US
+        until_grant = self._until_grant_usd_nano(now_us) * 5 // 4
+        return max(least, until_grant) + 2 * self.largest_usd_nano
 
     def full_usd_nano(self, now_us: int) -> int:
-        """What to ask for: two seconds' worth, but so much that the least part an owner gives lasts until the next grant."""
+        """What to ask for: three seconds' worth, but so much that the least part an owner gives lasts until the next grant."""
         ahead = self.rate_usd_nano * AHEAD_US // SECOND_US
-        until_grant = self._until_grant_usd_nano(now_us) * 3 // 2
-        return max(ahead, SCARCE_PART * until_grant) + SCARCE_PART * self.largest_usd_nano
+        until_grant = self._until_grant_usd_nano(now_us)
+        return max(ahead, SCARCE_PART * until_grant) + 2 * SCARCE_PART * self.largest_usd_nano

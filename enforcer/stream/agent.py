@@ -402,11 +402,14 @@ class Agent:
                 self._pending.clear()
                 continue
             if not self._is_decided:
-                wait_s = tenure.interval.started_s + interval_s - time.monotonic()
+                # An answer that others wait for is not kept back for company.
+                is_urgent = bool(tenure.interval.words)
+                may_wait_s = interval_s / 2 if is_urgent else interval_s
+                wait_s = tenure.interval.started_s + may_wait_s - time.monotonic()
                 if wait_s > 0 and not tenure.is_large:
                     await asyncio.sleep(min(wait_s, NAP_S))
                     continue
-                await self._services.commit_gate.turn()
+                await self._services.commit_gate.turn(is_urgent=is_urgent)
             await self._commit(tenure)
 
     async def _pending_within(self, seconds: float) -> bool:

@@ -45,6 +45,8 @@ AHEAD_US: Final = 30_000_000
 """So long before its window ends a slice of the next one is asked for."""
 TENDED_MAX: Final = 2_000
 """Budgets tended in one cut; the others wait for the next."""
+AWAITED_US: Final = 3_000_000
+"""For so long after a recall an owner that has nothing left does not say so."""
 OWNED_MAX: Final = 10_000
 """Budgets of which an owner remembers what holders said; of others it recalls more than there is."""
 
@@ -86,7 +88,9 @@ class Lending:
         self._wanted: dict[str, leasing.Want] = {}
         self._paces: dict[str, Pace] = {}
         self._known: dict[str, dict[int, int]] = {}
-        """As an owner, by row: what each holder had used and repaid, by its last word."""
+        """As an owner, by row: what each holder had used, repaid or will use soon, by its last word."""
+        self._recalled: dict[str, dict[int, tuple[int, int]]] = {}
+        """By row and holder, recalls that nobody has answered yet: when they were made, and what for."""
         self._due_us = 0
         self._idle_at_us: int | None = None
         """By the clock: when to look for slices that nobody uses, though no event comes by."""
@@ -170,18 +174,34 @@ class Lending:
         else:
             limit = leasing.limit_usd_nano(self._program_of(record.tenant), record.row)
             lent: Any = self._rows.get(state.lent_key(record.row))
-            word = leases.answer(lent, record, limit, self._note(record))
+            known, awaited = self._note(record), self._awaited_usd_nano(record.row)
+            word = leases.answer(lent, record, limit, known=known, awaited_usd_nano=awaited)
+            for said in word.records:
+                if said.kind == "recall":
+                    made = (_clock_us(), said.amount_usd_nano)
+                    self._recalled.setdefault(record.row, {})[said.holder] = made
         state.apply_all(self._rows, word.effects)
         self._speak(word, record.tenant, record.row, value or b"", record.kind)
 
     def _note(self, record: events.Lease) -> dict[int, int]:
         """Note what a holder has used, which only an owner's recalls go by; what is known of all of them."""
+        if record.kind == "repay":
+            self._recalled.get(record.row, {}).pop(record.holder, None)
         known = self._known.setdefault(record.row, {})
         if record.least_usd_nano:
             known[record.holder] = record.least_usd_nano
         if len(self._known) > OWNED_MAX:
             self._known.pop(next(iter(self._known)))
         return known
+
+    def _awaited_usd_nano(self, row: str) -> int:
+        """What recalls may yet bring back. Who is dead answers none, and is not waited for."""
+        since_us = _clock_us() - AWAITED_US
+        awaited = self._recalled.pop(row, {})
+        awaited = {holder: made for holder, made in awaited.items() if made[0] >= since_us}
+        if awaited and len(self._recalled) < OWNED_MAX:
+            self._recalled[row] = awaited
+        return sum(amount for _, amount in awaited.values())
 
     def follow(self, told: events.Decision) -> None:
         """

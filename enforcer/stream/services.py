@@ -33,12 +33,12 @@ class CommitGate:
         self._gap_s = 1.0 / commits_per_second
         self._next_s = 0.0
 
-    async def turn(self) -> None:
-        """Wait for a slot of one's own."""
+    async def turn(self, *, is_urgent: bool = False) -> None:
+        """Wait for a slot of one's own; who is urgent goes first, and those that come next wait for it."""
         now_s = asyncio.get_running_loop().time()
         slot_s = max(now_s, self._next_s)
         self._next_s = slot_s + self._gap_s
-        if slot_s > now_s:
+        if slot_s > now_s and not is_urgent:
             await asyncio.sleep(slot_s - now_s)
 
 

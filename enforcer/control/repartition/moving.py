@@ -340,9 +340,11 @@ class _Move:
         topic, sends = f"{self._prefix}.", []
         position = self._house.position(at) or self._first_position(at)
         position.now_us = max(position.now_us, self._now_us.get(giver, 0))
-        if rows:
+        if rows or passed is not None:
+            # Also where nothing moved: who decides this ledger again finds the number of partitions here.
             moved = [events.MovedRow(key, value) for key, value in rows]
-            entry = events.encode_move(events.Move(giver, at, self._count, moved))
+            before = position.partition_count
+            entry = events.encode_move(events.Move(giver, at, self._count, moved, before))
             value = self._enter(position, at, entry)
             sends.append(ledger.send(f"{topic}audit", at, [(None, value, (), None)]))
         if passed is not None:

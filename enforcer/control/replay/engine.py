@@ -11,23 +11,31 @@ from enforcer.engine import Engine
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from enforcer.engine import EngineConfig
+    from enforcer.engine import EngineConfig, limits
     from enforcer.policy import TenantProgram
 
 
 class ReplayEngine(Engine):
     """An engine whose facts can be given: those that ``recorded``, a decision of the ledger, tells."""
 
-    __slots__ = ("_came", "_recorded")
+    __slots__ = ("_came", "_is_whole", "_recorded")
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, *, is_whole: bool = False) -> None:
+        """*is_whole*: tenants' budgets have one row each, and no slices."""
         super().__init__(config)
+        self._is_whole = is_whole
         self._recorded: events.Decision | None = None
         self._came = False
 
     def record(self, told: events.Decision | None) -> None:
         """Take the facts of the next request from *told*; None: compute them."""
         self._recorded, self._came = told, False
+
+    def _plan(self, *rest: Any) -> Any:
+        plan, failure = super()._plan(*rest)
+        if self._is_whole and plan.is_leased:
+            plan = _unleased(plan)
+        return plan, failure
 
     def _facts(
         self,
@@ -43,6 +51,13 @@ class ReplayEngine(Engine):
         # The first is the request as it came, every later one an edited one.
         edited, self._came = self._came, True
         return RecordedFacts(facts, told.facts, is_sent=edited or not told.edits, is_edited=edited)
+
+
+def _unleased(plan: limits.Plan) -> limits.Plan:
+    """The plan with the limit of each tenant's budget in the place of a slice."""
+    budgets = tuple(budget._replace(is_leased=False) for budget in plan.budgets)
+    shadow = None if plan.shadow is None else _unleased(plan.shadow)
+    return plan._replace(budgets=budgets, shadow=shadow, is_leased=False)
 
 
 class RecordedFacts:

@@ -15,6 +15,9 @@ From the start on each record is decided again,
 * or with a candidate's, in the ledger's order, and what comes out is compared by verdict. Rows then go their own way:
   a call that the candidate denies reports no usage, and one that it admits instead is charged what it reserved.
 
+How many partitions there were, by which a record is known to be misrouted, follows from the entries of moves
+(``topics repartition``): each says what it was before and is from there on.
+
 Three things are recorded facts and no function of the rest: verdicts of ``internal_error`` (a record that raised or
 killed), policies that were stale, and, where another version of the detectors has decided (``data_digest``), what they had
 found. They are taken from the ledger.
@@ -24,7 +27,7 @@ from __future__ import annotations
 
 import gc
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -34,6 +37,7 @@ from enforcer.audit.chain import Chain
 from enforcer.control.replay.differences import Decided, Findings
 from enforcer.control.replay.engine import ReplayEngine
 from enforcer.control.replay.policies import Sets
+from enforcer.control.replay.whole import SharedRows, is_of_whole_tenant
 from enforcer.engine import Arrival, EngineConfig
 from enforcer.errors import IntegrityError
 
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
 
     from enforcer.control.replay.policies import Candidate, History
     from enforcer.control.replay.recording import Recorded, Recording
+    from enforcer.control.replay.whole import SharedBudgets
     from enforcer.engine import Entry, Outcome
     from enforcer.policy.tracing import TracedPolicy, TracedProgram
 
@@ -99,17 +104,22 @@ class Fold:
         candidate: Candidate | None = None,
         start: Start = BEGINNING,
         pseudonym_key: bytes | None = None,
+        shared: SharedBudgets | None = None,
     ) -> None:
+        """*shared*: a candidate's budgets of whole tenants, over all partitions; they are folded together."""
         config = EngineConfig(fact_cache=detect.FactCache(os.urandom(32)))
         if pseudonym_key is not None:
             config = replace(config, pseudonym_key=pseudonym_key)
-        self.rows = state.MemoryRows()
+        self.rows = state.MemoryRows() if shared is None else SharedRows(shared)
         self.findings = Findings(partition, is_candidate=candidate is not None)
         self._recording = recording
         self._partition = partition
+        self._partitions = recording.partitions
+        """How many there were where the ledger is being read."""
         self._is_candidate = candidate is not None
         self._start = start
-        self._engine = ReplayEngine(config)
+        self._engine = ReplayEngine(config, is_whole=shared is not None)
+        self._is_whole = shared is not None
         self._queue = state.ExpiryQueue()
         self._recorded = Sets(history)
         """What was in force, for rebuilding; and for deciding again where there is no candidate."""
@@ -126,9 +136,11 @@ class Fold:
     def use(self, rows: state.MemoryRows) -> None:
         """Fold into *rows*, and group by group: the caller reads the ledger and calls ``take``."""
         self.rows = rows
-        self._open()
+        self.open()
 
-    def _open(self) -> None:
+    def open(self) -> None:
+        """Begin to read, before the first group is taken."""
+        self._partitions = partitions_at_first(self._recording, self._partition)
         self._requests = _Input(self._recording.records("requests", self._partition))
         self._usage = _Input(self._recording.records("usage", self._partition))
 
@@ -141,10 +153,14 @@ class Fold:
 
     def run(self) -> Findings:
         """Read the ledger to its end. Raises: IntegrityError where it cannot be decided again; UnavailableError."""
-        self._open()
-        with _rare_collections():
+        self.open()
+        with rare_collections():
             for group in groups(self._recording.records("audit", self._partition)):
                 self.take(group)
+        return self.close()
+
+    def close(self) -> Findings:
+        """What was found, the ledger being read to its end."""
         self.findings.close(self.rows if self._is_candidate else None, self._not_run)
         return self.findings
 
@@ -188,8 +204,11 @@ class Fold:
             self._take_move(events.decode_move(entry.payload))
 
     def _take_move(self, move: events.Move) -> None:
-        """Rows that came to this partition, changed here with others', or went to another."""
+        """Rows that came to this partition, changed here with others', or went to another; and how many there are now."""
+        self._partitions = move.partition_count
         for moved in move.rows:
+            if self._is_whole and is_of_whole_tenant(moved.key):
+                continue  # There is one row of it, wherever it stood.
             if moved.value is None:
                 self.rows.delete(moved.key)
                 self._queue.discard(moved.key)
@@ -227,7 +246,7 @@ class Fold:
         if "internal_error" in last.notes:
             self._compare(group, self._engine.refuse_usage(_arrival(last, record)).entries)
             return
-        arrival = _arrival(last, record, self._recording.partitions)
+        arrival = _arrival(last, record, self._partitions)
         if self._is_candidate and self._holds_back(last.account, arrival):
             return
         self._settle(group, arrival)
@@ -266,7 +285,7 @@ class Fold:
             if self._sets is not self._recorded:
                 self._sets.adopt(told.policy_sets)
         entry = (told_link or group[0]).entry
-        arrival = _arrival(entry, record, self._recording.partitions)
+        arrival = _arrival(entry, record, self._partitions)
         begins = entry.time_us >= self._start.time_us and record.offset >= self._start.offset
         self._has_started = self._has_started or begins
         if told is None and not self._has_started:
@@ -365,7 +384,7 @@ class Fold:
 
 
 @contextmanager
-def _rare_collections() -> Iterator[None]:
+def rare_collections() -> Iterator[None]:
     """Rows live for long, and what is made of an event makes no cycles: looking for them costs a third."""
     thresholds = gc.get_threshold()
     gc.set_threshold(50_000, 50, 1_000)
@@ -373,6 +392,22 @@ def _rare_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*thresholds)
+
+
+def partitions_at_first(recording: Recording, partition: int) -> int:
+    """
+    How many partitions there were where a ledger begins: today's, unless it tells of a move.
+
+    Entries of moves have no key, and hardly any other has none, so the ledger is passed over without being decoded.
+    """
+    for record in recording.records("audit", partition):
+        if record.key is None and record.value is not None:
+            with suppress(events.CodecError):
+                entry = events.decode_audit(record.value)
+                if entry.kind == "move":
+                    move = events.decode_move(entry.payload)
+                    return move.partition_count_before or recording.partitions
+    return recording.partitions
 
 
 def groups(records: Iterable[Recorded]) -> Iterator[list[Link]]:

@@ -47,6 +47,10 @@ class History:
                 return
             self._documents[document.scope, document.digest] = document
 
+    def all_documents(self) -> Iterable[policy.Document]:
+        """Every document that was ever in force."""
+        return self._documents.values()
+
     def documents(self, scope: str, digest: str) -> list[policy.Document]:
         """
         The documents of a set.

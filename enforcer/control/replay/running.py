@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from enforcer import detect, errors, events, policy
 from enforcer.control.replay.differences import Findings
-from enforcer.control.replay.fold import Fold, Start
+from enforcer.control.replay.fold import Fold, Start, groups, rare_collections
 from enforcer.control.replay.policies import Candidate, History
 from enforcer.control.replay.recording import FileRecording, Recording, TopicRecording
+from enforcer.control.replay.whole import SharedBudgets, fold_together, spans_tenants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -113,6 +115,10 @@ def replay(
     recording = opened(job)
     try:
         count = recording.partitions
+        if job.candidate is not None:
+            history = history_of(recording)
+            if spans_tenants([*history.all_documents(), *_documents(job.candidate)]):
+                return _together(job, recording, history, told)
         is_small = recording.ledger_size() < SMALL_RECORDS
         if processes < 2 or count < 2 or is_small:
             detect.warm()
@@ -139,14 +145,49 @@ def replay(
     return _added(found, job, seconds)
 
 
-def fold_of(job: Job, recording: Recording, history: History, partition: int) -> Fold:
+def _together(
+    job: Job, recording: Recording, history: History, told: Callable[[int, int], None]
+) -> Replayed:
+    """All partitions in one order, in this process: budgets of whole tenants are one account."""
+    detect.warm()
+    begun_s = time.perf_counter()
+    count, shared = recording.partitions, SharedBudgets()
+    with contextlib.ExitStack() as stack:
+        # A file is held by partition, and here all of them are read at once.
+        each = [
+            recording
+            if job.file is None
+            else stack.enter_context(contextlib.closing(FileRecording(job.file)))
+            for _ in range(count)
+        ]
+        stack.enter_context(rare_collections())
+        found = fold_together(
+            (
+                fold_of(job, own, history, partition, shared=shared),
+                groups(own.records("audit", partition)),
+            )
+            for partition, own in enumerate(each)
+        )
+    told(count, count)
+    return _added(found, job, time.perf_counter() - begun_s)
+
+
+def _documents(candidate: tuple[bytes, ...]) -> list[policy.Document]:
+    return [policy.Document.from_record(events.decode_policy_document(d)) for d in candidate]
+
+
+def fold_of(
+    job: Job,
+    recording: Recording,
+    history: History,
+    partition: int,
+    *,
+    shared: SharedBudgets | None = None,
+) -> Fold:
     """The fold of one partition, as *job* wants it."""
     candidate = None
     if job.candidate is not None:
-        documents = [
-            policy.Document.from_record(events.decode_policy_document(d)) for d in job.candidate
-        ]
-        candidate = Candidate(documents, prune=job.prune)
+        candidate = Candidate(_documents(job.candidate), prune=job.prune)
     return Fold(
         recording,
         history,
@@ -154,6 +195,7 @@ def fold_of(job: Job, recording: Recording, history: History, partition: int) ->
         candidate=candidate,
         start=Start(job.since_us, job.offsets.get(partition, 0)),
         pseudonym_key=job.pseudonym_key,
+        shared=shared,
     )
 
 

@@ -9,6 +9,7 @@ from enforcer import detect, events, policy, state
 from enforcer.audit.chain import Chain
 from enforcer.cli import main
 from enforcer.control.replay import fold as folding
+from enforcer.control.replay import running
 from enforcer.control.replay.answer import answer_of
 from enforcer.control.replay.differences import changes_sorted
 from enforcer.control.replay.explain import explain
@@ -48,6 +49,8 @@ class Ledger:
     """An agent's work, in memory: what it takes, decides and enters, as a tenure does."""
 
     partitions: int = 1
+    partition: int = 0
+    account: str = "acme"
     kept: list = field(default_factory=list)
     chain: Chain = field(default_factory=Chain)
     rows: state.MemoryRows = field(default_factory=state.MemoryRows)
@@ -58,16 +61,18 @@ class Ledger:
     now_us: int = T0_US
     offsets: dict = field(default_factory=lambda: {"requests": 0, "usage": 0, "audit": 0})
 
-    def put(self, topic, value, key=b"acme"):
+    def put(self, topic, value, key=b""):
         offset = self.offsets.setdefault(topic, 0)
         self.offsets[topic] = offset + 1
-        record = Recorded(topic, 0, offset, self.now_us // 1000, key, value)
+        key = self.account.encode() if key == b"" else key
+        record = Recorded(topic, self.partition, offset, self.now_us // 1000, key, value)
         self.kept.append(record)
         return record
 
     def source(self, topic="requests", offset=None):
         where = self.offsets["requests"] if offset is None else offset
-        return events.Source(f"enforcer.{topic}", 0, where, self.offsets["usage"], 0, 0)
+        usage = self.offsets["usage"]
+        return events.Source(f"enforcer.{topic}", self.partition, where, usage, 0, 0)
 
     def enter(self, kind, source, payload, notes=(), effects=()):
         value = self.chain.append(kind, "acme", self.now_us, source, payload, notes, effects)
@@ -87,13 +92,16 @@ class Ledger:
     def arrival(self, record, topic):
         source = self.source(topic, record.offset)
         return Arrival(
-            b"acme", record.value, source, self.now_us, record.time_ms * 1000, self.partitions
+            record.key, record.value, source, self.now_us, record.time_ms * 1000, self.partitions
         )
 
     def ask(self, request_id, *, is_stale=False, refused=False, **llm):
         self.now_us += SECOND_US
         llm = {"provider": "openai", "model": "gpt-4o", "max_tokens": 10, "prompt": "hi", **llm}
-        value = json.dumps({"id": request_id, "tenant": "acme", "llm": llm}).encode()
+        asked = {"id": request_id, "tenant": "acme", "llm": llm}
+        if "/" in self.account:
+            asked["team"] = {"id": self.account.partition("/")[2]}
+        value = json.dumps(asked).encode()
         record = self.put("requests", value)
         arrival = self.arrival(record, "requests")._replace(is_stale=is_stale)
         decide = self.engine.refuse if refused else self.engine.request
@@ -114,7 +122,7 @@ class Ledger:
     # -- as a recording -------------------------------------------------------------------------
 
     def records(self, topic, partition, begin=0):
-        assert partition == 0
+        assert partition in (self.partition, 0)
         return iter([r for r in self.kept if r.topic == topic and r.offset >= begin])
 
     def ledger_size(self):
@@ -151,6 +159,64 @@ def test_the_recorded_policies_make_the_ledger_again_to_the_byte():
     assert found.decisions == 6
     assert found.changes == {}
     assert found.live_usd_nano == found.replayed_usd_nano > 0
+
+
+def test_a_ledger_from_before_a_repartition_is_decided_again_with_the_partitions_of_then():
+    """One partition became so many that the account is another's: what came before the move, and after, is the same."""
+    ledger = a_day()
+    count = next(n for n in range(2, 9) if events.partition_of(b"acme", n) != 0)
+    move = events.Move(0, 0, count, [], 1)
+    ledger.enter("move", ledger.source(), events.encode_move(move))
+    ledger.partitions = count
+    assert ledger.ask("r6").reasons[0].code == "misrouted"
+    found = ledger.fold().run()
+    assert (found.identical, found.unlike_entries) == (found.decisions, 0) == (7, 0)
+
+
+class Company:
+    """Two partitions of one tenant, as a recording: a team on each."""
+
+    partitions = 2
+
+    def __init__(self, *texts):
+        teams = [f"acme/t{n}" for n in range(20)]
+        self.ledgers = []
+        for number in range(2):
+            account = next(t for t in teams if events.partition_of(t.encode(), 2) == number)
+            ledger = Ledger(partitions=2, partition=number, account=account)
+            ledger.apply(*texts)
+            self.ledgers.append(ledger)
+
+    def ask(self, number, name):
+        """At another second than any other call."""
+        now_us = max(ledger.now_us for ledger in self.ledgers)
+        self.ledgers[number].now_us = now_us
+        return self.ledgers[number].ask(name)
+
+    def records(self, topic, partition, begin=0):
+        return self.ledgers[partition].records(topic, partition, begin)
+
+    def ledger_size(self):
+        return 1
+
+    def close(self):
+        pass
+
+
+def test_a_candidates_budget_of_the_whole_tenant_is_one_account_over_all_partitions(monkeypatch):
+    """Calls of all partitions draw on it in the order of their time; nobody waits for a slice."""
+    tenant = TENANT.replace("{}", "{account: [tenant, team.id]}")
+    company = Company(tenant, spec("rules: [{id: w, then: allow}]"))
+    for number in range(6):
+        decision = company.ask(number % 2, f"r{number}")
+    assert decision.verdict == "allow"
+    monkeypatch.setattr(running, "opened", lambda _job: company)
+    whole = spec("budgets: [{id: b, per: day, limit_usd: 0.0004, span: tenant}]", name="c")
+    found = replay(Job(candidate=candidate_of(documents(whole))), processes=4).total
+    assert found.decisions == 6
+    assert dict(found.changes) == {"allow->deny": 3}
+    turned = {e["request_id"] for examples in found.examples.values() for e in examples}
+    assert turned == {"r3", "r4", "r5"}
 
 
 def test_a_changed_ledger_is_seen_and_its_place_named():
