@@ -90,8 +90,16 @@ def _part(part: Any, place: str) -> Part:
     if isinstance(text, str):
         return Part("text", text)
     kind = _MEDIA.get(part["type"], "file")
+    image = part.get("image_url")
+    detail = image.get("detail") if isinstance(image, dict) else part.get("detail")
+    # No field of the record says it: a parameter of the type does, see ``media``.
+    mime = "image/*;detail=low" if kind == "image" and detail == "low" else None
     return Part(
-        kind, width=_number(part, "width"), height=_number(part, "height"), seconds=_seconds(part)
+        kind,
+        mime=mime,
+        width=_number(part, "width"),
+        height=_number(part, "height"),
+        seconds=_seconds(part),
     )
 
 

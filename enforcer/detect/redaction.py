@@ -25,7 +25,7 @@ STRICTNESS: dict[str, int] = {"remove": 5, "label": 4, "hash": 3, "pseudonym": 2
 MASK_CHARACTERS_MAX = 8
 # Each round takes at least one more character away; a text that still holds a finding after
 # this many is adversarial and is replaced whole.
-_ROUNDS_MAX = 6
+ROUNDS_MAX = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +123,8 @@ def redact_by(
     if not findings and not also:
         return []
     ranges = [*[(f.start, f.end, f.kind) for f in findings], *also]
-    for _ in range(_ROUNDS_MAX):
-        splices = _merged(text, ranges, styles, keys)
+    for _ in range(ROUNDS_MAX):
+        splices = merged(text, ranges, styles, keys)
         left = apply_splices(text, splices)
         # Labels make a text longer, so the second scan must not be the one that errs.
         again = combined.scan(left, asked, at=at, scan_bytes_max=scan_bytes_max + 4 * len(left))
@@ -132,7 +132,7 @@ def redact_by(
             break
         if not again:
             return splices
-        ranges += [(*_original_range(f.start, f.end, splices), f.kind) for f in again]
+        ranges += [(*original_range(f.start, f.end, splices), f.kind) for f in again]
     return _whole(text, min(styles), styles)
 
 
@@ -173,10 +173,13 @@ def replacement(kind: str, style: str, value: str, keys: RedactionKeys) -> str:
     raise DetectError(f"the style `{style}` needs a key, and none is configured", code="no_key")
 
 
-def _merged(
-    text: str, ranges: list[tuple[int, int, str]], styles: Mapping[str, Style], keys: RedactionKeys
+def merged(
+    text: str,
+    ranges: Iterable[tuple[int, int, str]],
+    styles: Mapping[str, Style],
+    keys: RedactionKeys,
 ) -> list[Splice]:
-    """One splice for each run of overlapping ranges, in the strictest of their styles."""
+    """One splice for each run of overlapping ranges (start, end, kind), in the strictest of their styles."""
     runs: list[tuple[int, int, str]] = []
     for start, end, kind in sorted(ranges):
         if runs and start < runs[-1][1]:
@@ -191,7 +194,7 @@ def _merged(
     ]
 
 
-def _original_range(start: int, end: int, splices: Sequence[Splice]) -> tuple[int, int]:
+def original_range(start: int, end: int, splices: Sequence[Splice]) -> tuple[int, int]:
     """The part of the original text that a range of the spliced text came from."""
     first, last = _original(start, splices)[0], _original(end - 1, splices)[1]
     return first, last

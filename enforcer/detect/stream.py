@@ -22,13 +22,14 @@ from enforcer.detect import combined, pii
 from enforcer.detect.recogniser import pattern
 from enforcer.detect.redaction import (
     NO_KEYS,
-    STRICTNESS,
+    ROUNDS_MAX,
     RedactionKeys,
     Splice,
     Style,
     apply_splices,
     label_of,
-    replacement,
+    merged,
+    original_range,
 )
 
 if TYPE_CHECKING:
@@ -119,6 +120,8 @@ _PEM_END = pattern(rb"-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----")
 _PEM_END_CHARACTERS_MAX = 48
 _KEY = "private_key"
 _BLANK = re.compile(r"\s")
+_Range = tuple[int, int, str]
+"""Start, end and kind of what is found."""
 
 
 class StreamRedactor:
@@ -144,6 +147,7 @@ class StreamRedactor:
         "_read",
         "_styles",
         "_suppressing",
+        "_told",
         "_word_starts",
         "redactions",
     )
@@ -167,7 +171,8 @@ class StreamRedactor:
         self._quiet = _QUIET_WORDS_OF_PROSE if prose else _QUIET_WORDS
         self._is_plain = _LOWER.search if prose else _PLAIN.search
         self._held = ""
-        self._before = ""  # What stood before the segment, for context.
+        self._before = ""  # What stood before the segment, for context,
+        self._told = ""  # and what left of it.
         self._read = 0  # How far words of the held text were looked at.
         self._word_starts: list[int] = []  # Of the plain words at the end of what was read.
         self._suppressing = ""  # "" | "word" | "key"
@@ -230,12 +235,13 @@ class StreamRedactor:
             return
         if all(self._plain(word) for word in segment.split()):
             out.append(segment)
-            self._advance(cut)
+            self._advance(cut, segment)
             return
         opening = _PEM_BEGIN.search(segment) if _KEY in self._asked else None
         if opening is None:
-            out.append(self._redacted(segment))
-            self._advance(cut)
+            left = self._redacted(segment)
+            out.append(left)
+            self._advance(cut, left)
             return
         out.append(self._redacted(segment[: opening.start()]))
         self._suppress_from(opening.end(), _KEY, "key", out)
@@ -248,28 +254,26 @@ class StreamRedactor:
             if opening is not None:
                 self._suppress_from(opening.end(), _KEY, "key", out)
                 return
-        shift = len(self._before)
-        found = combined.scan(self._before + window, self._asked, at=self._at)
-        here = next((f for f in found if f.start <= shift < f.end), None)
-        if found.truncated or here is None:
-            cut = _word_end(window)
+        found = self._found(window)
+        splices = self._splices(window, found)
+        if not splices or splices[0].start > 0:
+            cut = min([_word_end(window), *[each.start for each in splices[:1]]])
             out.append(window[:cut])
-            self._advance(cut)
-        elif here.end - shift > HOLD_CHARACTERS_MAX:
+            self._advance(cut, window[:cut])
+        elif splices[0].end > HOLD_CHARACTERS_MAX:
             # It goes on beyond what is held: nothing more of it leaves, up to the next blank.
-            self._suppress_from(len(window), here.kind, "word", out)
+            self._suppress_from(len(window), found[0][2], "word", out)
         else:
-            cut = here.end - shift
-            out.append(replacement(here.kind, self._styles[here.kind], window[:cut], self._keys))
+            out.append(splices[0].text)
             self.redactions += 1
-            self._advance(cut)
+            self._advance(splices[0].end, splices[0].text)
 
     def _suppress_from(self, cut: int, kind: str, until: str, out: list[str]) -> None:
         # The whole value is not known, so that no hash of it could be right: a label, or nothing.
         out.append("" if self._styles[kind] == "remove" else label_of(kind))
         self.redactions += 1
         self._held = self._held[cut:]
-        self._before = ""
+        self._before = self._told = ""
         self._read = 0
         self._word_starts = []
         self._suppressing = until
@@ -290,51 +294,53 @@ class StreamRedactor:
         self._suppressing = ""
         return True
 
-    def _advance(self, cut: int) -> None:
+    def _advance(self, cut: int, left: str) -> None:
+        """The held text up to *cut* is decided, and *left* is what left of it."""
         self._before = (self._before + self._held[:cut])[-_CONTEXT_CHARACTERS:]
+        self._told = (self._told + left)[-_CONTEXT_CHARACTERS:]
         self._held = self._held[cut:]
         self._read = max(0, self._read - cut)
         self._word_starts = [start - cut for start in self._word_starts if start >= cut]
 
     def _redacted(self, segment: str) -> str:
         """A segment redacted, with what stood before it as context."""
-        shift = len(self._before)
-        found = combined.scan(self._before + segment, self._asked, at=self._at)
-        if found.truncated:
-            kind = min(found.truncated)
-            self.redactions += 1
-            return "" if self._styles[kind] == "remove" else label_of(kind)
-        runs: list[tuple[int, int, str]] = []
-        for finding in found:
-            # What reaches in from the context was decided there; the rest of it goes as well.
-            start, end = max(0, finding.start - shift), finding.end - shift
-            if end <= 0:
-                continue
-            if runs and start < runs[-1][1]:
-                first, last, before = runs[-1]
-                stricter = self._strictness(finding.kind) > self._strictness(before)
-                runs[-1] = (first, max(last, end), finding.kind if stricter else before)
-            else:
-                runs.append((start, end, finding.kind))
-        if not runs:
-            return segment
-        self.redactions += len(runs)
-        splices = [
-            Splice(
-                start, end, replacement(kind, self._styles[kind], segment[start:end], self._keys)
-            )
-            for start, end, kind in runs
-        ]
-        left = apply_splices(segment, splices)
-        # What a removal joined to a finding is rare enough for the whole segment to go.
-        again = combined.scan(self._before + left, self._asked, at=self._at)
-        if any(finding.end > shift for finding in again):
-            kind = runs[0][2]
-            return "" if self._styles[kind] == "remove" else label_of(kind)
-        return left
+        splices = self._splices(segment, self._found(segment))
+        self.redactions += len(splices)
+        return apply_splices(segment, splices) if splices else segment
 
-    def _strictness(self, kind: str) -> int:
-        return STRICTNESS[self._styles[kind]]
+    def _splices(self, text: str, found: list[_Range]) -> list[Splice]:
+        return merged(text, found, self._styles, self._keys) if found else []
+
+    def _found(self, text: str) -> list[_Range]:
+        """
+        What of a text must not leave, in order of place.
+
+        Looked for in the text as it came, behind what stood before it, and in what would be left of it, behind what left
+        of that: a value that was glued to another stands alone once a label stands there.
+        """
+        found = self._ranges(self._before, text)
+        if not found and self._told == self._before:
+            return found
+        for _ in range(ROUNDS_MAX):
+            splices = self._splices(text, found)
+            again = self._ranges(self._told, apply_splices(text, splices))
+            if not again:
+                return sorted(found)
+            found += [(*original_range(start, end, splices), kind) for start, end, kind in again]
+        return [(0, len(text), min(found)[2])]
+
+    def _ranges(self, before: str, text: str) -> list[_Range]:
+        """The findings that reach into *text*; all of it where it is not known what it holds."""
+        shift = len(before)
+        found = combined.scan(before + text, self._asked, at=self._at)
+        if found.truncated:
+            return [(0, len(text), min(found.truncated))]
+        # What reaches in from the context was decided there; the rest of it goes as well.
+        return [
+            (max(0, each.start - shift), each.end - shift, each.kind)
+            for each in found
+            if each.end > shift
+        ]
 
 
 def _next_blank(text: str, start: int) -> int:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enforcer.detect import chat, openai_body, tokens
+from enforcer.detect.media import media_tokens
 from enforcer.detect.vocabulary import UNKNOWN, UnknownVocabularyError, encoder, vocabulary_of
 from enforcer.errors import RequestError
 from enforcer.events import Llm, Message, Part, Request, ToolCall
@@ -187,6 +188,27 @@ def test_media_are_estimates_by_published_rules():
     assert (
         counted("gemini-2.0-flash", sized).tokens - counted("gemini-2.0-flash", bare).tokens == 164
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "high", "low"),
+    [("gpt-4o", 765, 85), ("gpt-4o-mini", 25_501, 2_833), ("gpt-5-mini", 1_659, 415), ("claude-sonnet-4", 1_399, 1_399)],
+)  # fmt: skip
+def test_an_image_of_low_detail_costs_what_its_provider_says(model, high, low):
+    """Said in the record as a parameter of the type, and read so from a chat body; where there is no detail it is none."""
+
+    def counted(content: object) -> int:
+        body = {"messages": [{"role": "user", "content": content}]}
+        return tokens.count_request(openai_body.chat_request(model, body)).tokens or 0
+
+    def image(**detail: str) -> list[object]:
+        return [{"type": "image_url", "width": 1024, "height": 1024, "image_url": detail}]
+
+    assert counted(image()) - counted("") == high
+    assert counted(image(detail="low")) - counted("") == low
+    assert counted(image(detail="high")) - counted("") == high
+    part = Part(type="image", mime="image/png;detail=low", width=1024, height=1024)
+    assert media_tokens(part, model) == low
 
 
 @pytest.mark.parametrize(
