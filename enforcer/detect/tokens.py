@@ -16,7 +16,7 @@ from enforcer.detect.vocabulary import (
     OLDER,
     OLDER_NAMES,
     Vocabulary,
-    encoder,
+    counter,
     named,
     vocabulary_of,
 )
@@ -56,11 +56,11 @@ class TokenCount:
 
 def ordinary_tokens(text: str, vocabulary: str) -> int:
     """The tokens of a text in a vocabulary of splintr-rs, no special token recognised."""
-    encode = encoder(vocabulary)
+    count = counter(vocabulary)
     try:
-        return len(encode(text))
+        return count(text)
     except UnicodeEncodeError:
-        return len(encode(text.encode("utf-8", "replace").decode()))
+        return count(text.encode("utf-8", "replace").decode())
 
 
 def scaled(tokens: int, vocabulary: Vocabulary) -> int:
@@ -195,7 +195,7 @@ def warm(vocabularies: Iterable[str] = LIKELY_VOCABULARIES) -> None:
     """
     for name in vocabularies:
         with suppress(ValueError, KeyError):
-            encoder(name)("Warm: 12:30, " + "a" * 256 + " \n世界")
+            counter(name)("Warm: 12:30, " + "a" * 256 + " \n世界")
 
 
 def _as_count(tokens: int, vocabulary: Vocabulary) -> TokenCount:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import re2
-from splintr import Tokenizer
+from splintr import AnyTokenizer, Tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,24 +165,55 @@ def named(name: str) -> str:
 
 
 # A dict, for who starts again wants to know which they were. There are no more than are shipped.
-_ENCODERS: dict[str, Callable[[str], list[int]]] = {}
+_TOKENIZERS: dict[str, AnyTokenizer] = {}
+
+
+def _tokenizer(name: str) -> AnyTokenizer:
+    found = _TOKENIZERS.get(name)
+    if found is None:
+        found = _TOKENIZERS[name] = Tokenizer.from_pretrained(name)
+    return found
 
 
 def encoder(name: str) -> Callable[[str], list[int]]:
     """
-    The counting function of a vocabulary: text to token ids, no special token ever recognised.
+    The function of a vocabulary: text to token ids, no special token ever recognised.
 
     ``encode_ordinary`` because prompts are untrusted: ``<|endoftext|>`` typed by a user is seven
     tokens of text to the provider, not one of control. Loaded at first sight: 20 to 40 MB, 0.1 s.
 
     Raises: ValueError or KeyError for a vocabulary that is not shipped.
     """
-    encode = _ENCODERS.get(name)
-    if encode is None:
-        encode = _ENCODERS[name] = Tokenizer.from_pretrained(name).encode_ordinary
+    encode: Callable[[str], list[int]] = _tokenizer(name).encode_ordinary
     return encode
 
 
 def loaded() -> frozenset[str]:
     """The vocabularies that this process has loaded."""
-    return frozenset(_ENCODERS)
+    return frozenset(_TOKENIZERS)
+
+
+# Of tiktoken's form, whose special tokens are all spelled so, and which add no token at either end.
+_MARKED = frozenset({"o200k_base", "cl100k_base", "llama3"})
+_MARK = "<|"
+_ID_BYTES = 4
+
+
+@lru_cache(maxsize=32)
+def counter(name: str) -> Callable[[str], int]:
+    """
+    The tokens of a text, as many as ``encoder`` gives.
+
+    Where every special token begins with ``<|`` a text without that mark holds none. Then it does not matter that ids
+    in one buffer, which take two thirds of the time of a list of numbers, come with special tokens recognised.
+
+    Raises: As ``encoder``.
+    """
+    encode, encode_flat = encoder(name), _tokenizer(name).encode_flat
+    if name not in _MARKED or any(_MARK not in each for each in _tokenizer(name).special_tokens()):
+        return lambda text: len(encode(text))
+
+    def count(text: str) -> int:
+        return len(encode(text)) if _MARK in text else len(encode_flat(text)) // _ID_BYTES
+
+    return count

@@ -6,6 +6,7 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from splintr import Tokenizer
 
 from enforcer.detect import chat, openai_body, tokens
 from enforcer.detect.media import media_tokens
@@ -257,6 +258,34 @@ def test_tokens_are_bounded_by_bytes(text, model):
     assert (counted.tokens == 0) == (text == "")
     # SentencePiece vocabularies put a space before the text.
     assert counted.tokens <= vocabulary_of(model).permille * (size + 2) // 1000 + 1
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["<|", "|>", "<|endoftext|>", "<|im_start|>", "<|eot_id|>", "[INST]", "<s>", " "]
+        )
+        | st.text(max_size=12),
+        max_size=30,
+    ).map("".join),
+    st.sampled_from(["o200k_base", "cl100k_base", "llama3", "qwen3", "mistral_v3", "deepseek_v3"]),
+)
+@settings(deadline=None)
+def test_a_count_is_that_of_the_list_of_tokens_with_no_special_token_recognised(text, name):
+    """
+    The shorter way of counting gives the same number, whatever of a special token's spelling is in the text.
+    """
+    assert tokens.ordinary_tokens(text, name) == len(encoder(name)(text))
+
+
+@pytest.mark.parametrize("name", ["o200k_base", "cl100k_base", "llama3"])
+def test_every_special_token_typed_into_a_text_is_counted_as_text(name):
+    """
+    Of the vocabularies that are counted the shorter way, one by one, alone and within words.
+    """
+    for special in Tokenizer.from_pretrained(name).special_tokens():
+        for text in (special, f"say {special}, then {special[:-1]}"):
+            assert tokens.ordinary_tokens(text, name) == len(encoder(name)(text)), special
 
 
 @pytest.mark.parametrize("unit", ["a", " ", "1", "世", "\U0001f600", "ab ", "\n", "'s", "!?"])
