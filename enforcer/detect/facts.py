@@ -269,6 +269,15 @@ class RequestFacts:
         self._tokens = before._tokens
         self._foreseen_pii = before._foreseen_pii if before._pii is None else before._pii
 
+    def with_other_maxima(self, request: Request) -> RequestFacts:
+        """Facts of *request*, which is this one with other maxima of its answer: of its texts nothing is new."""
+        found = object.__new__(RequestFacts)
+        for name in RequestFacts.__slots__:
+            setattr(found, name, getattr(self, name))
+        found._request = request
+        found._cost = _UNSET
+        return found
+
     @property
     def has_asked_for_pii(self) -> bool:
         """Whether some rule has."""

@@ -115,7 +115,7 @@ def rule_on(
             merged = edits.joined(merged, fit.merged)
         denials += [r for r in check.reasons if r.verdict == "deny"]
     counted = asked.facts.counted()
-    ruling.take(check, counted if facts is asked.facts else _joined(counted, facts.counted()))
+    ruling.take(check, counted if facts is asked.facts else joined_facts(counted, facts.counted()))
     ruling.warnings = [_reason(m) for m in by_verdict["warn"]]
     ruling.warnings += [r for r in check.reasons if r.verdict == "warn"]
     if merged is not None and (kept or fitted) and not denials:
@@ -155,7 +155,7 @@ def _join(
     ruling.views, ruling.effects = check.views_after, check.booking
 
 
-def _joined(before: events.Facts, after: events.Facts) -> events.Facts:
+def joined_facts(before: events.Facts, after: events.Facts) -> events.Facts:
     """The facts that rules saw, with the tokens and the cost of the request as it would be sent."""
     if after.input_tokens is not None:
         before.input_tokens = after.input_tokens

@@ -4,7 +4,7 @@ The ordinary decision of a program as one function, which writes its bytes from 
 Theory of operation
 ===================
 
-Most requests are allowed, or allowed with a warning, within every limit. Of their decisions a third is the same for
+Most requests are allowed, with a warning or with a smaller answer at most, within every limit. Of their decisions a third is the same for
 every request of the program (digests, sets, versions), and the rest is a few values. The general path (``engine.py``)
 makes records of all of it and then encodes them. Here the same bytes are written at once:
 
@@ -13,8 +13,8 @@ makes records of all of it and then encodes them. Here the same bytes are writte
    alone have the same text, which is compiled once.
 
 2. **It answers, or it stands aside.** At the first thing that is not ordinary it returns None and has changed nothing;
-   then the general path decides, from the beginning, with the same facts. Not ordinary is: a deny, an edit, an error,
-   an exception, anything that a shadow policy finds; a limit reached, or changed since its row was written; a call that is known, usage that waits for it,
+   then the general path decides, from the beginning, with the same facts. Not ordinary is: a deny, an edit that is no
+   cap of the answer (``caps.py``), an error, an exception, anything that a shadow policy finds; a limit reached, or changed since its row was written; a call that is known, usage that waits for it,
    anything due; an attempt above the first; JSON; amounts of nothing; names that keys would escape.
 
 3. **What repeats is made once** (``rows.py``): by value of a limit's key the row's key and its encodings, by window
@@ -38,10 +38,12 @@ import orjson
 from enforcer import events
 from enforcer.engine import leasing
 from enforcer.engine.ordinary import lines
+from enforcer.engine.ordinary.caps import Capping, caps_of
 from enforcer.engine.ordinary.pieces import Telling, call_pieces, telling
 from enforcer.engine.ordinary.rows import BudgetRows, RateRows, call_prefix
 from enforcer.engine.outcome import Entry, Outcome
 from enforcer.engine.requirements import absent_of
+from enforcer.engine.verdict import joined_facts
 from enforcer.events.binary import (
     LONGS,
     OPTIONAL_LONGS,
@@ -56,11 +58,15 @@ from enforcer.policy import key_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TypeAlias
 
     from enforcer import detect
     from enforcer.engine.outcome import Arrival
     from enforcer.policy import BudgetLimit, Match, RateLimit, TenantProgram
     from enforcer.state import ExpiryQueue, Rows
+
+    _Told: TypeAlias = Telling | Capping | None
+    _Tellings: TypeAlias = dict[tuple[Match, ...], _Told]
 
 ACCOUNTS_MAX: Final = 1_024
 KEPT_MAX: Final = 4_096
@@ -168,6 +174,7 @@ def _own(program: TenantProgram, key: bytes) -> dict[str, Any]:
     settings = program.settings
     call = call_pieces(release_on_expiry=settings.on_expiry == "release")
     accounts: dict[str | None, tuple[Any, ...]] = {}
+    no_limits = _NoLimits()
 
     def new_account(team_id: str | None) -> tuple[Any, ...]:
         if len(accounts) >= ACCOUNTS_MAX:
@@ -175,10 +182,13 @@ def _own(program: TenantProgram, key: bytes) -> dict[str, Any]:
         found = accounts[team_id] = _account(program, team_id, key)
         return found
 
-    def new_telling(
-        known: dict[tuple[Match, ...], Telling | None], account: str, hits: Sequence[Match]
-    ) -> Telling | None:
-        found = telling(program, account, hits)
+    def new_telling(known: _Tellings, account: str, hits: Sequence[Match]) -> _Told:
+        found: _Told
+        if any(hit.verdict == "modify" for hit in hits):
+            caps = caps_of(program, hits)
+            found = Capping(program, account, hits, caps=caps, limits=no_limits) if caps else None
+        else:
+            found = telling(program, account, hits)
         if found is not None and hits:
             if len(known) >= KEPT_MAX:
                 known.clear()
@@ -188,7 +198,7 @@ def _own(program: TenantProgram, key: bytes) -> dict[str, Any]:
 
     return {
         "settings": settings, "stopped": program.stopped,
-        "aliases": settings.models, "candidates": program.candidates, "shadow_candidates": program.shadow_candidates, "no_limits": _NoLimits(),
+        "aliases": settings.models, "candidates": program.candidates, "shadow_candidates": program.shadow_candidates, "no_limits": no_limits,
         "accounts": accounts, "new_account": new_account, "the_account": new_account(None),
         "new_telling": new_telling, "ttl_us": settings.reservation_ttl_us,
         "dedup_us": settings.dedup_window_us,
@@ -218,7 +228,7 @@ def _account(program: TenantProgram, team_id: str | None, key: bytes) -> tuple[A
     return (name, name.encode(), encoded, call_prefix(name), tellings, *budgets, *rates)
 
 
-def _unmatched(program: TenantProgram, account: str) -> dict[tuple[Match, ...], Telling | None]:
+def _unmatched(program: TenantProgram, account: str) -> _Tellings:
     """The decision in which no rule matched, ordinary or not."""
     return {(): telling(program, account, ())}
 
@@ -262,6 +272,6 @@ _SHARED: Final[dict[str, Any]] = {
     "encode_long": encode_long, "encode_map": encode_map, "encode_double": encode_double,
     "sha256": sha256, "key_values": key_values, "absent_of": absent_of,
     "partition_of": events.partition_of, "BudgetRow": events.BudgetRow, "RateRow": events.RateRow,
-    "Outcome": Outcome, "Entry": Entry, "value_bytes_max": VALUE_BYTES_MAX,
+    "Capping": Capping, "joined_facts": joined_facts, "Outcome": Outcome, "Entry": Entry, "value_bytes_max": VALUE_BYTES_MAX,
     "new_model": _new_model, "new_subject": _new_subject, "subject_of": _subject, "new_place": _new_place,
 }  # fmt: skip

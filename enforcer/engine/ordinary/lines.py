@@ -131,7 +131,14 @@ RULES = [
     "    telling = new_telling(tellings, account_name, hits)",
     "    if telling is None:",
     "        return None",
+    "sent = facts",
+    "if telling.__class__ is Capping:",
+    "    capped = telling.of(request, facts, now_us)",
+    "    if capped is None:",
+    "        return None",
+    "    telling, sent = capped",
 ]
+"""Behind them ``sent`` are the facts of the request as it would be sent: another object where a rule has capped it."""
 
 SHADOW = [
     "hits = []",
@@ -143,16 +150,18 @@ SHADOW = [
 """Behind ``RULES``, whose hits it begins anew: what a shadow rule finds is told, by the general path."""
 
 COST = [
-    "input_tokens = facts.input_tokens",
-    "tokens = input_tokens + facts.max_output_tokens",
-    "rates = facts.rates",
+    "input_tokens = sent.input_tokens",
+    "tokens = input_tokens + sent.max_output_tokens",
+    "rates = sent.rates",
     f"if rates is None or tokens > {TOKENS_MAX}:",
     "    return None",
-    "cost = facts.estimated_cost_usd_nano",
+    "cost = sent.estimated_cost_usd_nano",
     f"if cost is None or not 0 < cost <= {COST_USD_NANO_MAX}:",
     "    return None",
     "input_cost = rates.cost_usd_nano(input_tokens=input_tokens)",
     "counted = facts.counted()",
+    "if sent is not facts:",
+    "    counted = joined_facts(counted, sent.counted())",
     "told_cost = counted.estimated_cost_usd_nano",
     f"if told_cost is None or told_cost > {COST_USD_NANO_MAX}:",
     "    told_cost = cost",

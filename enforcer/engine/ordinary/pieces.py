@@ -31,8 +31,8 @@ _END: Final = b"\x00"
 _NUMBER: Final = 0x5EED_5EED_5EED
 _CONTENT: Final = bytes(range(200, 232))
 _ID: Final = "~sample-of-a-decision's-own-id.~"
-_VERDICTS: Final = frozenset({"warn", "allow"})
-"""Of rules that may match in an ordinary decision."""
+_VERDICTS: Final = frozenset({"warn", "allow", "modify"})
+"""Of rules that may match in an ordinary decision; those that modify bring their edits."""
 
 
 def _number(at: int) -> int:
@@ -56,7 +56,7 @@ class Telling(NamedTuple):
     A decision around what differs between those of one program, account and set of matched rules.
 
     Attributes:
-        verdict: ``allow`` or ``warn``.
+        verdict: ``allow``, ``warn`` or ``modify``.
         before_id: Up to the decision's own id.
         before_request: Up to the request's id.
         before_facts: Up to the first fact.
@@ -75,13 +75,29 @@ PLACE_SAMPLE: Final = _string(5) + b"".join(_long(at) for at in range(20, 26))
 """The encoding of a Source: topic, partition, offset, positions in usage, policies, lateness, position in leases."""
 
 
-def telling(program: TenantProgram, account: str, hits: Sequence[Match]) -> Telling | None:
-    """The pieces of a decision in which *hits* matched, in their order; None where it is no ordinary one."""
+def telling(
+    program: TenantProgram,
+    account: str,
+    hits: Sequence[Match],
+    *,
+    edits: Sequence[events.Edit] = (),
+) -> Telling | None:
+    """
+    The pieces of a decision.
+
+    Args:
+        program: Of the tenant.
+        account: Whose decision it is.
+        hits: What matched, in order; of rules that modify, those whose edits are among *edits*.
+        edits: Of the request.
+
+    Returns: None where it is no ordinary decision.
+    """
     if any(hit.verdict not in _VERDICTS or hit.origin is not None for hit in hits):
         return None
     if not hits and program.settings.default_verdict == "deny":
         return None
-    sample = _sample(program, account, hits)
+    sample = _sample(program, account, hits, edits)
     found = cut(
         events.encode_decision(sample),
         _ID.encode(),
@@ -111,20 +127,25 @@ _VIEW: Final = events.BudgetView("", "", _text(15), 0, 0, 0)
 _RESERVATION: Final = events.Reservation(_number(16), _number(17))
 
 
-def _sample(program: TenantProgram, account: str, hits: Sequence[Match]) -> events.Decision:
+def _sample(
+    program: TenantProgram, account: str, hits: Sequence[Match], edits: Sequence[events.Edit]
+) -> events.Decision:
     """The decision of the general path, with samples where events differ."""
     warnings = [_reason(hit) for hit in hits if hit.verdict == "warn"]
-    reasons = warnings or [_reason(hit) for hit in hits]
+    changes = [_reason(hit) for hit in hits if hit.verdict == "modify"]
+    reasons = changes or warnings or [_reason(hit) for hit in hits]
+    verdict = "modify" if changes else "warn" if warnings else "allow"
     return events.Decision(
         id=_ID,
         request_id=_text(1),
         attempt=1,
         tenant=program.tenant,
         account=account,
-        verdict="warn" if warnings else "allow",
+        verdict=verdict,
         http_status=200,
         reasons=reasons[:REASONS_MAX],
         reasons_count=len(reasons),
+        edits=list(edits),
         warnings=warnings,
         facts=events.Facts(_number(2), _number(3), {_text(4): 1}, {_text(18): 1}, _INJECTION),
         budgets=[_VIEW],

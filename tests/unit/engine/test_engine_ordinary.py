@@ -45,8 +45,16 @@ RULES = [
     rule("big", "deny", "{operator: gt, field: llm.input_tokens, value: 40}"),
     rule("late", "warn", "{operator: gt, field: attributes.step, value: 7}"),
     rule("steps", "deny", "{operator: gt, field: attributes.step, value: 5}"),
+    rule("answer", "{verdict: modify, edits: [{cap: llm.max_tokens, value: 300}]}"),
+    rule("free", "{verdict: modify, edits: [{cap: llm.n, value: 2}, {cap: llm.max_tokens, value: 9}]}", "{operator: eq, field: team.tier, value: free}"),
+    rule("same", "{verdict: modify, edits: [{cap: llm.max_tokens, value: 300}]}", "{operator: exists, field: user.id}"),
+    rule("cooler", "{verdict: modify, edits: [{cap: llm.max_tokens, value: 400}, {set: llm.temperature, value: 1}]}", "{operator: exists, field: llm.temperature}"),
+    rule("tiny", "deny", "{operator: lt, field: llm.max_tokens, value: 10}"),
+    rule("dear", "deny", "{operator: gt, field: llm.estimated_cost_usd, value: 0.004}"),
+    rule("single", "deny", "{operator: eq, field: llm.n, value: 2}"),
+    "- {id: told, when: 'has(llm.max_tokens)', then: {verdict: modify, edits: [{cap: llm.max_tokens, value: 200}]}, reason: 'at most {{ llm.max_tokens }}'}",
     "- {id: spent, when: 'budget(\"day\").spent_usd > 0.001', then: warn}",
-    "- {id: named, when: 'has(user.id)', then: warn, reason: 'asked by ${user.id}'}",
+    "- {id: named, when: 'has(user.id)', then: warn, reason: 'asked of {{ llm.provider }}'}",
 ]  # fmt: skip
 LIMITS = [
     "budgets: [{id: day, key: user.id, per: day, limit_usd: 0.01, on_missing_key: shared}]",
@@ -66,7 +74,7 @@ LIMITS = [
 def worlds(draw):
     """Documents of one tenant: its settings, rules, and limits, each in a policy of its own."""
     texts = [tenant(draw(st.sampled_from(SETTINGS)))]
-    chosen = draw(st.lists(st.sampled_from(RULES), unique=True, max_size=4))
+    chosen = draw(st.lists(st.sampled_from(RULES), unique=True, max_size=5))
     limits = draw(st.lists(st.sampled_from(LIMITS), unique=True, max_size=3))
     if any("budget(" in each for each in chosen) and not any("id: day" in each for each in limits):
         limits.append(LIMITS[0])
@@ -187,6 +195,53 @@ def test_both_paths_give_the_same_bytes_rows_and_ledger(texts, steps):
             now_us, value, is_stale=is_stale
         )
         assert one.rows() == other.rows()
+
+
+CAPS = [each for each in RULES if "cap:" in each and "set:" not in each and "told" not in each]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.sampled_from(RULES), unique=True, max_size=3),
+    st.lists(st.sampled_from(CAPS), unique=True, min_size=1),
+    st.lists(st.tuples(st.sampled_from([None, 5, 250, 350, 4000]), st.sampled_from([1, 2, 4])), min_size=1, max_size=6),
+    st.sampled_from(["{}", "{default_verdict: deny}"]),
+)  # fmt: skip
+def test_both_paths_cap_alike(others, caps, calls, body):
+    """Caps above, at and below what was asked for, several of one number, and deny rules that read it: equal bytes."""
+    chosen = [*dict.fromkeys([*caps, *others])]
+    texts = [tenant(body), spec(rules(*chosen) + "\n" + LIMITS[0]), spec(LIMITS[4], name="tokens")]
+    one, other = Side(texts, is_ordinary=True), Side(texts, is_ordinary=False)
+    for number, (most, answers) in enumerate(calls):
+        llm = {"n": answers, "max_tokens": most}
+        value = avro(id=f"r{number}", team={"id": "t1", "tier": "free"}, llm=llm)
+        assert one.take(NOW_US, value, is_stale=False) == other.take(NOW_US, value, is_stale=False)
+        assert one.rows() == other.rows()
+
+
+@pytest.mark.parametrize(("most", "verdict"), [(None, "modify"), (301, "modify"), (300, "allow")])
+def test_a_cap_on_the_answer_is_ordinary(most, verdict):
+    """Whether it puts a number in, takes one down, or leaves it: the function itself decides."""
+    side = Side([tenant(), spec(rules(CAPS[1]) + "\n" + LIMITS[2])], is_ordinary=True)
+    told = side.take(NOW_US, avro(attributes={"step": 1}, llm={"max_tokens": most}), is_stale=False)
+
+    assert told[1] == verdict
+    assert side.ordinary == 1
+    assert [(e.op, e.value) for e in told[4].edits] == (
+        [] if verdict == "allow" else [("add" if most is None else "replace", "300")]
+    )
+
+
+@pytest.mark.parametrize(
+    "more", [RULES.index(each) for each in RULES if "cooler" in each or "told" in each]
+)
+def test_any_other_edit_is_left_to_the_general_path(more):
+    """A set beside the cap, or a reason made for one request."""
+    side = Side([tenant(), spec(rules(RULES[more]))], is_ordinary=True)
+    told = side.take(NOW_US, avro(llm={"max_tokens": 900, "temperature": 1.2}), is_stale=False)
+
+    assert told[1] == "modify"
+    assert side.ordinary == 0
 
 
 def avro(**fields):
