@@ -206,11 +206,15 @@ CAPS = [each for each in RULES if "cap:" in each and "set:" not in each and "tol
     st.lists(st.sampled_from(CAPS), unique=True, min_size=1),
     st.lists(st.tuples(st.sampled_from([None, 5, 250, 350, 4000]), st.sampled_from([1, 2, 4])), min_size=1, max_size=6),
     st.sampled_from(["{}", "{default_verdict: deny}"]),
+    st.booleans(),
 )  # fmt: skip
-def test_both_paths_cap_alike(others, caps, calls, body):
+def test_both_paths_cap_alike(others, caps, calls, body, is_tight):
     """Caps above, at and below what was asked for, several of one number, and deny rules that read it: equal bytes."""
     chosen = [*dict.fromkeys([*caps, *others])]
-    texts = [tenant(body), spec(rules(*chosen) + "\n" + LIMITS[0]), spec(LIMITS[4], name="tokens")]
+    tight = [LIMITS[0], LIMITS[4]]
+    wide = [LIMITS[2], LIMITS[7].replace("mode: shadow\n", "").replace("0.02", "50")]
+    own, more = tight if is_tight else wide
+    texts = [tenant(body), spec(rules(*chosen) + "\n" + own), spec(more, name="more")]
     one, other = Side(texts, is_ordinary=True), Side(texts, is_ordinary=False)
     for number, (most, answers) in enumerate(calls):
         llm = {"n": answers, "max_tokens": most}
