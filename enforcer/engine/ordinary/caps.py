@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from enforcer import detect
-    from enforcer.policy import LimitsView, Match, TenantProgram
+    from enforcer.policy import Match, TenantProgram
+    from enforcer.policy.model import LimitsView
 
 NUMBERS: Final = frozenset({("llm", "max_tokens"), ("llm", "n")})
 """What may be capped here: numbers that no fact of a text follows from."""
