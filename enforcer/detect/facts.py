@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from enforcer.detect import chat, injection, pii, pricing, secrets
 from enforcer.detect.models import NO_MODELS, Models
+from enforcer.detect.origins import foreign_texts
 from enforcer.detect.scanning import CONFIDENCE_DEFAULT
 from enforcer.detect.text import message_texts, prompt, text_parts
 from enforcer.detect.tokens import (
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from enforcer.detect.cache import CachedFacts, Conversation, FactCache
-    from enforcer.events import Message, Request
+    from enforcer.events import Request
 
 ASSUMED_OUTPUT_TOKENS = 4096
 # A shorter text is counted in less time than its digest takes.
@@ -481,26 +482,3 @@ def secrets_counts(text: str) -> dict[str, int]:
     for kind in found.truncated:
         counts.setdefault(kind, 1)
     return counts
-
-
-# Who writes these speaks for the tenant: orders to the model are their business.
-_OWN_ROLES = frozenset({"system", "developer"})
-
-
-def foreign_texts(messages: list[Message]) -> list[tuple[str, str]]:
-    """(text, origin) of what nobody of the house wrote."""
-    texts: list[tuple[str, str]] = []
-    for message in messages:
-        origin = _origin(message)
-        if origin is not None:
-            texts += [(text, origin) for text in message_texts(message)]
-    return texts
-
-
-def _origin(message: Message) -> str | None:
-    """Where a message's text comes from: as it says, else by its role; None for the house's own."""
-    if message.origin in injection.ORIGINS:
-        return message.origin
-    if message.role in _OWN_ROLES:
-        return None
-    return "tool" if message.role in {"tool", "function"} else "user"

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from enforcer.detect import injection, pii
 from enforcer.detect.cache import CachedFacts
 from enforcer.detect.errors import DetectError
-from enforcer.detect.facts import foreign_texts, secrets_counts
+from enforcer.detect.facts import secrets_counts
+from enforcer.detect.origins import foreign_texts
 from enforcer.detect.text import text_parts
 from enforcer.detect.tokens import ordinary_tokens
 
