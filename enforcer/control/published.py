@@ -109,7 +109,7 @@ async def check_topics(broker: Broker, prefix: str) -> None:
     if missing:
         raise NotFoundError(
             f"the broker has no topic {' and no '.join(missing)}",
-            help="run `enforcer topics apply`",
+            help=f"run `enforcer topics apply --prefix {prefix}`, or give the prefix of topics that are there",
         )
 
 
