@@ -121,7 +121,7 @@ def svg(stacks: dict[tuple[str, ...], int], title: str) -> str:
             f'<g><title>{escape(name)}: {share:.1f} %</title><rect x="{x:.1f}" y="{y}" '
             f'width="{width:.1f}" height="{_ROW - 1}" fill="{_colour(name)}"/>{text}</g>'
         )
-    lines += _legend(height - 4)
+    lines += _legend(shares(stacks), height - 4)
     return "\n".join([*lines, "</svg>", ""])
 
 
@@ -157,9 +157,25 @@ def _colour(name: str) -> str:
     return _COLOURS.get(_package(name), _OTHER)
 
 
-def _legend(y: int) -> Iterator[str]:
+def _legend(shares_of: dict[str, float], y: int) -> Iterator[str]:
     x = 8
-    for name, colour in [*_COLOURS.items(), ("other", _OTHER)]:
+    for name, share in shares_of.items():
+        text = f"{name} {100 * share:.0f} %"
+        colour = _COLOURS.get(name, _OTHER)
         yield f'<rect x="{x}" y="{y - 10}" width="10" height="10" fill="{colour}"/>'
-        yield f'<text x="{x + 14}" y="{y}">{name}</text>'
-        x += 30 + round(len(name) * _CHARACTER)
+        yield f'<text x="{x + 14}" y="{y}">{text}</text>'
+        x += 30 + round(len(text) * _CHARACTER)
+
+
+def shares(stacks: dict[tuple[str, ...], int]) -> dict[str, float]:
+    """
+    Shares of all samples by package: of the innermost function of one that has a colour, else ``other``.
+
+    What a package calls of others (the standard library, native code) is its own time.
+    """
+    found = dict.fromkeys([*_COLOURS, "other"], 0)
+    for stack, count in stacks.items():
+        packages = (_package(frame) for frame in reversed(stack))
+        found[next((name for name in packages if name in _COLOURS), "other")] += count
+    whole = sum(found.values())
+    return {name: count / whole for name, count in found.items()}

@@ -6,11 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 
 import psutil
 import pytest
 
+from enforcer.bench import workload
+from enforcer.bench.peers import trial
+from enforcer.bench.peers.systems import OURS, System
+from enforcer.bench.peers.trial import TIGHT, Trial
+from enforcer.bench.site import Place, installed
 from enforcer.config import Settings
+from enforcer.control import policies
 
 pytestmark = pytest.mark.xdist_group("bench")
 
@@ -127,3 +134,17 @@ def test_policies_answers_in_its_contract(bootstrap, environment):
     assert answer["figures"]["lost"] == 0
     assert answer["figures"]["calls_meanwhile"] > 0
     assert answer["figures"]["in_force_s"] > 0
+
+
+async def test_a_killed_worker_leaves_no_fault_in_a_trial_of_it(bootstrap, tmp_path):
+    """As `bench peers` tries every system: killed under load, all is answered, written once, and within the limits."""
+    where = Place(bootstrap, tmp_path, f"trial{uuid.uuid4().hex[:8]}")
+    tight = workload.documents(more=[TIGHT])
+    shape = Trial(rate=100, seconds=1, kills=1, in_flight_s=1.5)
+    async with installed(where, policies.apply, documents=tight) as broker:
+        found = await trial.run(where, broker, System(OURS), shape)
+    assert found["kills"] == 1
+    faults = ("unanswered", "lost", "doubled", "contradicted", "overspent_usd_nano")
+    assert {name: found[name] for name in faults} == dict.fromkeys(faults, 0)
+    assert found["requests"] == len(shape.schedule_s) + 40
+    assert 0 < found["p50_ms"] <= found["p99_ms"] <= found["worst_ms"]

@@ -46,9 +46,6 @@ _RUN: Final = "trial"
 _FIRST: Final = 40
 """Requests before the load: a framework's process is ready when it has decided one."""
 _WARM_S: Final = 2.0
-_KILL_EVERY_S: Final = 8.0
-_IN_FLIGHT_S: Final = 4.0
-"""From a process's being ready to its being killed."""
 _GRACE_S: Final = 90.0
 _POLL_MS: Final = 100
 _HEADER: Final = "gateway"
@@ -61,11 +58,13 @@ class Trial:
     rate: float = 200.0
     seconds: float = 8.0
     kills: int = 3
+    in_flight_s: float = 4.0
+    """From a process's being ready to its being killed; twice as much is planned for a kill."""
 
     @property
     def schedule_s(self) -> list[float]:
         """When calls are due."""
-        length_s = _WARM_S + self.seconds + self.kills * _KILL_EVERY_S
+        length_s = _WARM_S + self.seconds + self.kills * 2 * self.in_flight_s
         return [number / self.rate for number in range(int(length_s * self.rate))]
 
 
@@ -183,7 +182,7 @@ async def _driven(
                 loading = asyncio.create_task(course.run(client.fire, grace_s=_GRACE_S))
                 due_s = time.perf_counter() + _WARM_S + trial.seconds
             else:
-                due_s = time.perf_counter() + _IN_FLIGHT_S
+                due_s = time.perf_counter() + trial.in_flight_s
             is_last = number == trial.kills
             wait_s = None if is_last else max(0.0, due_s - time.perf_counter())
             await asyncio.wait({loading}, timeout=wait_s)

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from enforcer.bench import flame
-from enforcer.bench.flame_graph import as_lines, folded, svg
+from enforcer.bench.flame_graph import as_lines, folded, shares, svg
 from enforcer.errors import ConfigError, UnavailableError
 
 RAW = """\
@@ -53,6 +53,21 @@ def test_a_box_is_as_wide_as_its_share_and_stands_on_its_caller():
     assert shares["stream/agent.run"] == 61.5
     assert shares["engine/engine.request"] == 46.2
     assert "A worker: 65 samples" in picture
+
+
+def test_a_package_has_the_time_of_what_it_calls_of_others():
+    """Of the packages that are told apart; all shares are one."""
+    found = shares(
+        {
+            ("stream/agent.run", "engine/engine.request", "json/decoder.decode"): 3,
+            ("stream/agent.run",): 1,
+        }
+    )
+    assert {name: share for name, share in found.items() if share} == {
+        "engine": 0.75,
+        "stream": 0.25,
+    }
+    assert sum(shares(folded(RAW)).values()) == pytest.approx(1)
 
 
 def test_names_are_escaped_and_narrow_boxes_left_out():
