@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -148,6 +149,8 @@ def stop(
         changes = await stops.stop(
             broker, target.prefix, names, undo=undo, reason=reason, author=author(), signing=signing
         )
+        if tenant and not undo:
+            await _doubt_tenant(broker, target.prefix, tenant)
         await show_in_force(
             broker,
             target.prefix,
@@ -158,6 +161,25 @@ def stop(
         )
 
     _with_broker(bootstrap, prefix, kafka_config, work)
+
+
+async def _doubt_tenant(broker: KafkaBroker, prefix: str, tenant: str) -> None:
+    from enforcer.control import policies  # noqa: PLC0415 — as above
+
+    doubt = tenant_doubt(
+        tenant, {document.scope for document in await policies.list_documents(broker, prefix)}
+    )
+    if doubt:
+        note(doubt)
+
+
+def tenant_doubt(tenant: str, known: set[str]) -> str:
+    """What to say of a stopped tenant that no document names: a slip in a kill switch stops nobody. "" for one that is known."""
+    if tenant in known:
+        return ""
+    near = difflib.get_close_matches(tenant, sorted(known), n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    return f"warning: no document in force names the tenant `{tenant}`{meant}"
 
 
 @app.command("list")

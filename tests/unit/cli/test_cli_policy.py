@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from enforcer.cli.main import run
+from enforcer.cli.policy import tenant_doubt
 from enforcer.cli.policy_files import SOURCE_BYTES_MAX
 
 POLICIES = Path(__file__).parents[3] / "policies"
@@ -126,3 +127,18 @@ def test_nothing_wrong_reaches_a_broker(policy, tmp_path):
     assert err == "nothing was applied\n"
     assert policy("apply")[0] == 2
     assert policy("show")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("tenant", "said"),
+    [
+        ("acme", ""),
+        ("acmee", "names the tenant `acmee`; did you mean acme?"),
+        ("zzz", "names the tenant `zzz`"),
+    ],
+)
+def test_a_stop_of_a_tenant_that_nobody_names_is_doubted(tenant, said):
+    """It is in force all the same; whoever is in a hurry sees the slip."""
+    doubt = tenant_doubt(tenant, {"*", "!", "acme"})
+    assert doubt.endswith(said)
+    assert bool(doubt) == (tenant != "acme")
