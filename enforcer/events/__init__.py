@@ -7,6 +7,7 @@ from enforcer.events.codecs import (
     decode,
     encode,
     end_of_row,
+    expiry_of_call,
     is_json,
 )
 from enforcer.events.generated import (
@@ -193,6 +194,7 @@ __all__ = [
     "encode_usage",
     "encode_waiting_usage_row",
     "end_of_row",
+    "expiry_of_call",
     "from_json",
     "is_json",
     "key_part",

@@ -9,6 +9,9 @@ from enforcer.events.generated import DECODERS, ENCODERS
 
 AVRO_MARKER: Final = b"\xc3"
 _HEAD_BYTES: Final = 10
+_CONTENT_BYTES: Final = 32
+_OPEN: Final = 0
+"""Of the statuses of a call row the first."""
 _JSON_STARTS: Final = frozenset(b"{ \t\r\n")
 
 
@@ -48,3 +51,21 @@ def end_of_row(value: bytes) -> int:
         return decode_long(value, _HEAD_BYTES)[0]
     except IndexError:
         raise CodecError("the row ends before its first field") from None
+
+
+def expiry_of_call(value: bytes) -> int | None:
+    """
+    ``expires_us`` of a call row that is open, None of one that is not; nothing else of it is read.
+
+    Raises: CodecError, if it is no such row.
+    """
+    try:
+        _, index = decode_long(value, _HEAD_BYTES)
+        status, index = decode_long(value, index)
+        if status != _OPEN:
+            return None
+        decision_bytes, index = decode_long(value, index + _CONTENT_BYTES)
+        _, index = decode_long(value, index + decision_bytes)
+        return decode_long(value, index)[0]
+    except IndexError:
+        raise CodecError("the row ends before its fields") from None

@@ -1,7 +1,8 @@
 """
 Which reservations end next.
 
-The queue is held in memory only: it is a function of the rows, rebuilt from them at a restore. Its
+The queue is a function of the rows. It may be filled as time goes on: nobody asks for what is not due
+yet, so that what is due later may stay elsewhere as long (``stream.timers``). Its
 answers depend on the entries alone, never on the order in which they came: by (due, key), so that
 every owner of the partition expires the same reservations at the same event.
 
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 from enforcer.events import CallRow, WaitingUsageRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from enforcer.state.rows import Row
 
@@ -41,9 +42,13 @@ class _Heap:
 class ExpiryQueue:
     """Open reservations and waiting usage, by when they are due. See the top of the module."""
 
-    __slots__ = ("_all", "_by_row", "_held")
+    __slots__ = ("_all", "_by_row", "_held", "elsewhere", "noted")
 
-    def __init__(self) -> None:
+    def __init__(self, *, notes: bool = False) -> None:
+        """*notes*: what is added is noted, for ``take_noted``."""
+        self.noted: list[Entry] | None = [] if notes else None
+        self.elsewhere: Callable[[str], bool] | None = None
+        """Whether usage waits that is not held here yet, as long as there may be some."""
         self._held: dict[str, tuple[Entry, tuple[str, ...]]] = {}
         self._all = _Heap()
         self._by_row: dict[str, _Heap] = {}
@@ -85,6 +90,8 @@ class ExpiryQueue:
         entry = (due_us, key)
         distinct = tuple(rows) if len(rows) < 2 else tuple(dict.fromkeys(rows))
         self._held[key] = entry, distinct
+        if self.noted is not None:
+            self.noted.append(entry)
         heappush(self._all.entries, entry)
         self._all.live += 1
         for row in distinct:
@@ -107,10 +114,21 @@ class ExpiryQueue:
             else:
                 self._bury(heap)
 
+    def take_noted(self) -> list[Entry]:
+        """What was noted since the last time, and is still held as it was."""
+        noted, self.noted = self.noted or [], []
+        return [entry for entry in noted if self._is_live(entry)]
+
     def concerns(self, now_us: int, key: str) -> bool:
-        """Whether anything is due, or *key* is held: whether an event of *now_us* that asks for it must look further."""
+        """
+        Whether anything is due, or *key* is held: whether an event of *now_us* that asks for it must look further.
+
+        *key* is that of waiting usage.
+        """
         entries = self._all.entries
-        return (bool(entries) and entries[0][0] <= now_us) or key in self._held
+        if (entries and entries[0][0] <= now_us) or key in self._held:
+            return True
+        return self.elsewhere is not None and self.elsewhere(key)
 
     def due_for(self, row_keys: Iterable[str], now_us: int) -> list[str]:
         """

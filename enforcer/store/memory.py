@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 from enforcer.errors import UnavailableError
-from enforcer.store.table import META_KEY, Meta
+from enforcer.store.table import META_KEY, OWN, Meta
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -44,7 +44,8 @@ class MemoryTable:
     ) -> Iterator[tuple[bytes, bytes]]:
         """See ``Table``."""
         self._check()
-        keys = sorted(key for key in self._rows if key != META_KEY)
+        own = prefix.startswith(OWN)
+        keys = sorted(key for key in self._rows if key.startswith(OWN) == own and key != META_KEY)
         first = bisect_left(keys, prefix)
         if start_after is not None:
             first = max(first, bisect_right(keys, start_after))
@@ -56,6 +57,11 @@ class MemoryTable:
             if value is not None:
                 given += 1
                 yield key, value
+
+    def last(self, prefix: bytes) -> bytes | None:
+        """See ``Table``."""
+        self._check()
+        return max((key for key in self._rows if key.startswith(prefix)), default=None)
 
     def meta(self) -> Meta | None:
         """See ``Table``."""

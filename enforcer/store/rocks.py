@@ -30,7 +30,7 @@ from enforcer.errors import (
     EnforcerError,
     UnavailableError,
 )
-from enforcer.store.table import META_KEY, Meta
+from enforcer.store.table import META_KEY, OWN, Meta
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -43,6 +43,7 @@ _OPEN_FILES_MAX = 128
 """Of one table; a file has up to 64 MiB."""
 _PAGE_ROWS = 1_000
 _FAMILY = "default"
+_ROWS = bytes([OWN[0] + 1])
 _FULL = ("no space left", "file too large", "disk quota exceeded", "space limit reached")
 _LOCKED = ("lock hold by current process", "/lock:", "while lock file")
 _UNREADABLE = ("io error", "os error", "permission denied", "read-only file system")
@@ -123,6 +124,17 @@ class RocksTable:
             start_after = page[-1][0]
             left = None if left is None else left - len(page)
 
+    def last(self, prefix: bytes) -> bytes | None:
+        """See ``Table``."""
+        behind = prefix[:-1] + bytes([prefix[-1] + 1])
+        try:
+            for key in self._database.keys(backwards=True, from_key=behind):
+                if key < behind:
+                    return key if key.startswith(prefix) else None
+        except Exception as error:
+            raise self._translated(error) from error
+        return None
+
     def meta(self) -> Meta | None:
         """See ``Table``."""
         value = self.get(META_KEY)
@@ -178,7 +190,7 @@ class RocksTable:
     ) -> list[tuple[bytes, bytes]]:
         # A page at a time: an iterator that lives keeps the database open, its lock held, after close().
         page: list[tuple[bytes, bytes]] = []
-        begin = prefix if start_after is None else max(prefix, start_after)
+        begin = max(prefix or _ROWS, start_after or b"")
         try:
             items = self._database.items(from_key=begin, read_opt=_walking())
             for key, value in items:

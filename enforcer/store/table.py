@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 META_KEY = b"\x00meta"
 """Where the meta record lies. Row keys are plain UTF-8 and never begin with a zero byte."""
+OWN = b"\x00"
+"""Keys that begin with it are no rows: what a table knows of its rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +82,13 @@ class Table(Protocol):
         """
         Rows whose keys begin with *prefix*, in key order, after *start_after*, at most *limit*.
 
+        What lies under ``OWN`` is given only for a *prefix* that begins so, the meta record never.
+
         No snapshot: rows written while it runs may be in it or not. Deleting what it has given is safe.
         """
+
+    def last(self, prefix: bytes) -> bytes | None:
+        """The last key that begins with *prefix*, which is not empty; None if there is none."""
 
     def meta(self) -> Meta | None:
         """The newest meta record; None in a new or wiped table."""

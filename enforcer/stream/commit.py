@@ -40,10 +40,11 @@ from typing import TYPE_CHECKING
 from enforcer import events
 from enforcer.errors import AgentError, UnavailableError
 from enforcer.stream.rows import POSITION_KEY
+from enforcer.stream.timers import due_rows, lists_of
 from enforcer.stream.topology import INPUTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from enforcer.broker.ports import LedgerProducer, Outgoing
     from enforcer.store.table import Meta, Table
@@ -167,6 +168,7 @@ async def commit(target: CommitTarget, cut: Cut, *, now_ms: int) -> None:
             [*cut.changes.state, *cut.changes.calls, (_POSITION_KEY, position_value)],
             cut.swept,
             meta=replace(target.meta, positions=dict(target.positions), written_ms=now_ms),
+            due=cut.due,
         )
     except Exception as error:
         raise TableWriteError(f"the table of partition {partition} could not be written") from error
@@ -197,15 +199,20 @@ def write_table(
     deletes: list[bytes],
     *,
     meta: Meta,
+    due: Iterable[tuple[int, str]] | None = None,
 ) -> None:
     """
-    Rows, and the changelog offsets up to which they are whole, in one batch.
+    Rows, when they fall due, and the changelog offsets up to which they are whole, in one batch.
 
     Args:
         changes: In the order of the changelog: of one key, the last counts. None is a tombstone.
-        deletes: Rows that go without a tombstone.
+        deletes: Rows, and lists of timers, that go without a tombstone.
+        due: What of the changes falls due, and when; None: as the rows themselves say.
+
+    Raises: AgentCorruptedError, where these must say it, and one is no row.
     """
     newest = dict(changes)
     puts = {key: value for key, value in newest.items() if value is not None}
     removed = [key for key, value in newest.items() if value is None]
-    table.write(puts, [*removed, *deletes], meta=meta)
+    lists = lists_of(due_rows(puts) if due is None else due, meta.positions)
+    table.write(puts | lists if lists else puts, [*removed, *deletes], meta=meta)

@@ -54,6 +54,8 @@ class Cut:
     keep_tail_start: bool
     """True while verdicts of the tail are not all redone: the tail start must not pass them."""
     swept: list[bytes]
-    """Keys of ended rows of ``calls``, to be deleted from the table alone."""
+    """Keys of ended rows of ``calls``, and of lists, to be deleted from the table alone."""
+    due: list[tuple[int, str]] = field(default_factory=list)
+    """What was opened or renewed and is open still: microseconds of event time, and row key."""
     tells_group: bool = True
     """Whether the group's offsets, for lag tools, go with it."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
     from enforcer.broker.ports import Record
 
 Trace = tuple[tuple[str, bytes], ...]
@@ -37,3 +39,23 @@ def headers_of(record: Record) -> tuple[Trace, Trace]:
         elif name == "gateway":
             gateway = gateway or (header,)
     return trace, trace + gateway
+
+
+class FutureSaid:
+    """Says once, loudly, that a record's time is in the future."""
+
+    __slots__ = ("_log", "_offset")
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        self._log = log
+        self._offset = -1
+
+    def say(self, record: Record, now_ms: int) -> None:
+        """*record* is the one that is waited for at *now_ms*."""
+        if record.offset == self._offset:
+            return
+        self._offset = record.offset
+        ahead_ms = record.timestamp - now_ms
+        self._log.error(
+            "record_from_the_future", topic=record.topic, offset=record.offset, ms=ahead_ms
+        )

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 CHANGELOGS: Final = ("state", "calls")
 POLL_MS: Final = 10
 """Short: what is left of a warm table's tail is often a commit's marker alone, which no poll returns for."""
-ROWS_VERSION: Final = "1"
-"""Version of the rows' encoding: a table of another version is wiped."""
+ROWS_VERSION: Final = "2"
+"""Version of the rows' encoding and of what stands beside them: a table of another version is wiped."""
 
 _log = structlog.get_logger("enforcer.restore")
 

@@ -89,6 +89,18 @@ def encode_row(key: str, row: Any) -> bytes:
     return _ENCODE[key[0]](row)
 
 
+def due_of(key: str, value: bytes) -> int | None:
+    """
+    When a row of ``calls`` falls due, by its bytes; None of one that does not. Waiting usage that is settled may seem to.
+
+    Raises: AgentCorruptedError: it is no such row.
+    """
+    try:
+        return events.end_of_row(value) if key[0] == "u" else events.expiry_of_call(value)
+    except events.CodecError as error:
+        raise AgentCorruptedError(f"a row of kind {key[:1]!r} cannot be read") from error
+
+
 class CallsSeen:
     """
     Which calls may be in the table: a filter of one byte a slot, so that a new call need not be looked up.
@@ -180,10 +192,7 @@ class RowCache:
         """Set a row; it belongs to the cache from now on."""
         if key[0] in _CALLS:
             self._calls[key] = row
-            if self._seen is not None:
-                self._seen.add(key)
-                if self._next is not None:
-                    self._next.add(key)
+            self._put_call(key)
         else:
             self._money[key] = row
         self._changed[key] = row
@@ -191,18 +200,31 @@ class RowCache:
     def put_encoded(self, key: str, value: bytes) -> None:
         """Set the row of a call, given as its bytes: decoded when it is asked for."""
         self._calls[key] = self._changed[key] = value
+        self._put_call(key)
+
+    def _put_call(self, key: str) -> None:
         if self._seen is not None:
             self._seen.add(key)
-            if self._next is not None:
-                self._next.add(key)
+        if self._next is not None:
+            self._next.add(key)
+
+    def peek(self, key: str) -> Any:
+        """A row of ``calls`` as of now, or None; None also of a call that is not open. Nothing is kept of it."""
+        kept = self._calls.get(key)
+        if kept is None:
+            value = None if key in self._calls else self._table.get(key.encode())
+        elif type(kept) is bytes:
+            value = kept
+        else:
+            return kept
+        return None if value is None or due_of(key, value) is None else decode_row(key, value)
 
     def walk_begins(self) -> None:
         """A walk over the whole table begins: it is to be told of every call by ``walked``."""
-        if self._seen is not None:
-            self._next = CallsSeen(self._seen.count)
-            # No walk finds what is not in the table yet.
-            for key in self._changed:
-                self.walked(key)
+        self._next = CallsSeen(0 if self._seen is None else self._seen.count)
+        # No walk finds what is not in the table yet.
+        for key in self._changed:
+            self.walked(key)
 
     def walked(self, key: str) -> None:
         """The walk has found a row that stays."""

@@ -207,6 +207,8 @@ class Standbys:
             swept = copy.sweep.step(rows=SWEEP_ROWS) if copy.is_warm else []
             is_old = now_ms - copy.written_ms > RENEW_MS
             is_current = lag == 0 and is_known
+            changed = {key for key, _ in changes}
+            swept = [key for key in swept if key not in changed]  # Opened anew, it has not ended.
             if changes or swept or positions != copy.positions or (is_old and is_current):
                 # Behind, it is as old as it was: a tombstone of what is to come may be compacted away meanwhile.
                 written_ms = now_ms if is_current or copy.is_warm else copy.written_ms

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from enforcer import events, state
 from enforcer.errors import AgentCorruptedError
 from enforcer.stream.rows import POSITION_KEY, changelog_of, decode_row
+from enforcer.stream.timers import SpentLists, is_open_in
 
 if TYPE_CHECKING:
     from enforcer.state import ExpiryQueue
@@ -97,22 +98,26 @@ class CopySweep:
     The walk over a table that another agent owns: ended rows of ``calls`` go from it too.
 
     Their changelog tells of no end of theirs, and what is kept for others must not grow for ever. Rows of ``state`` go
-    with the owner's tombstones.
+    with the owner's tombstones. Lists of timers go when their second is past, so that a takeover finds few.
     """
 
-    __slots__ = ("_begun_us", "_cursor", "_table")
+    __slots__ = ("_begun_us", "_cursor", "_spent", "_table")
 
     def __init__(self, table: Table) -> None:
         self._table = table
         self._cursor = b""
         self._begun_us: int | None = None
+        self._spent = SpentLists(table)
 
     def step(self, *, rows: int) -> list[bytes]:
-        """Look at the next *rows* rows; the keys of those that have ended by the owner's event time."""
+        """Look at the next *rows* rows; the keys of what has ended by the owner's event time."""
         position = self._table.get(POSITION_KEY.encode())
         if position is None:
             return []
         now_us = decode_row(POSITION_KEY, position).now_us
+        return self._walk(now_us, rows) + self._spent.step(now_us, is_open_in(self._table))
+
+    def _walk(self, now_us: int, rows: int) -> list[bytes]:
         if not self._cursor:
             if self._begun_us is not None and now_us < self._begun_us + WALK_EVERY_US:
                 return []
@@ -131,21 +136,21 @@ class CopySweep:
 
 
 async def rebuild(
-    table: Table, queue: ExpiryQueue, *, leaks: bool, seen: CallsSeen | None = None
+    table: Table, queue: ExpiryQueue, *, seen: CallsSeen
 ) -> tuple[events.Effect, ...]:
     """
     Put every open reservation and waiting report of *table* into *queue*, a few rows a turn of the loop.
 
+    Only for a table that was read back whole, which took longer than this: its changelog of calls forgets by age, so that
+    there may be reservations that no call holds any more.
+
     Args:
         seen: Gets every call.
-        leaks: Whether to look for reservations that no call holds any more, too. Only a table that was read
-            back whole can have them: its changelog of calls forgets by age.
 
-    Returns: The effects that mend them.
+    Returns: The effects that mend these.
     """
     held: list[tuple[str, Any]] = []
-    prefixes = (b"c/", b"u/", b"b/") if leaks else (b"c/", b"u/")
-    for prefix in prefixes:
+    for prefix in (b"c/", b"u/", b"b/"):
         for count, (raw_key, value) in enumerate(table.scan(prefix)):
             if count % ROWS_AT_ONCE == ROWS_AT_ONCE - 1:
                 await asyncio.sleep(0)
@@ -155,9 +160,8 @@ async def rebuild(
                 if row.reserved_usd_nano:
                     held.append((key, row))
                 continue
-            if seen is not None:
-                seen.add(key)
+            seen.add(key)
             queue.track(key, row)
-            if leaks and key in queue:
+            if key in queue:
                 held.append((key, row))
-    return state.leaked(held) if leaks else ()
+    return state.leaked(held)

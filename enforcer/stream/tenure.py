@@ -25,11 +25,12 @@ from enforcer.stream.inputs import LEASES, REQUESTS, USAGE, Inputs
 from enforcer.stream.interval import Cut, Interval
 from enforcer.stream.lending import Lending
 from enforcer.stream.lookahead import LookAhead, ReadElsewhere
-from enforcer.stream.passing import KEY_BYTES_MAX, headers_of, key_of
+from enforcer.stream.passing import KEY_BYTES_MAX, FutureSaid, headers_of, key_of
 from enforcer.stream.poison import Care, named
 from enforcer.stream.rows import CallsSeen, RowCache
 from enforcer.stream.slice import Slice
 from enforcer.stream.sweep import Sweep, rebuild
+from enforcer.stream.timers import Timers
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -97,12 +98,14 @@ class Tenure:
         self._fast = taken.ledger.fast
         self._claim_offset = taken.claim_offset
         self._condemned = frozenset(condemned)
-        self._seen = CallsSeen()
+        # Of a warm table its own filters know the calls, until a walk is done.
+        self._seen = None if taken.restored.cold is None else CallsSeen()
         self._rows = RowCache(table, cached_rows_max=services.cached_rows_max(), seen=self._seen)
         foresight, program_of = services.engine.foresight, services.policies.table.program
         self.elsewhere = ReadElsewhere(services.text_readers, foresight, program_of, self.inputs)
         self._ahead = LookAhead(foresight, program_of, self.elsewhere)
-        self.queue = state.ExpiryQueue()
+        self.queue = state.ExpiryQueue(notes=True)
+        self._timers = Timers(table, self._rows, self.queue)
         self._sweep = Sweep(table, self._rows)
         self.lending = Lending(
             partition,
@@ -118,7 +121,7 @@ class Tenure:
         self._oldest_uncommitted_s: float | None = None
         self._policy_changes = PolicyChanges()
         self._slice = Slice()
-        self._latest_ms, self._is_stale, self._told_ahead = 0, False, -1
+        self._latest_ms, self._is_stale, self._future = 0, False, FutureSaid(self._log)
         self._is_forgiven = False
 
     @classmethod
@@ -131,12 +134,15 @@ class Tenure:
         partition: int,
         condemned: Collection[Place],
     ) -> Tenure:
-        """The tenure that begins with what a takeover found. A table with many open calls takes its time."""
+        """The tenure that begins with what a takeover found. Of a table that was warm only what falls due is looked at."""
         tenure = cls(services, table, taken, partition=partition, condemned=condemned)
-        is_cold = taken.restored.cold is not None
-        leaks = await rebuild(table, tenure.queue, leaks=is_cold, seen=tenure._seen)
-        if leaks:
-            tenure._mend(leaks)
+        if tenure._seen is not None:
+            leaks = await rebuild(table, tenure.queue, seen=tenure._seen)
+            tenure.queue.noted = []  # Restored rows stand in lists.
+            if leaks:
+                tenure._mend(leaks)
+        else:
+            await tenure._timers.begin(max(taken.position.now_us, services.now_ms() * 1000))
         if taken.tail_lost:
             # Told verdicts may have been deleted unread: what follows might contradict them.
             tenure._enter("exception_use", "*", b"", ("tail_lost",), ())
@@ -224,6 +230,7 @@ class Tenure:
             self._oldest_uncommitted_s = interval.started_s
         # Sweep before the rows are cut: what it deletes goes with this very cut.
         swept = self._sweep.step(self._now_us, rows=2 * interval.events + 16)
+        swept += self._timers.step(self._now_us)
         before, inputs = self._position, self.inputs
         moved = inputs.have_moved(before)
         tail_start = before.tail_start
@@ -244,7 +251,8 @@ class Tenure:
             trying_count=self.care.trying_count,
             lease_offset=inputs.lease_offset,
         )
-        return Cut(interval, self._rows.cut(), position, inputs.redoing, swept)
+        due = self.queue.take_noted()
+        return Cut(interval, self._rows.cut(), position, inputs.redoing, swept, due)
 
     def committed(self, cut: Cut) -> None:
         """*cut* is in the ledger and in the table."""
@@ -295,7 +303,7 @@ class Tenure:
             if time.monotonic() > until_s:
                 break
         if inputs.ahead is not None:
-            self._tell_ahead(inputs.ahead)
+            self._future.say(inputs.ahead, self._services.now_ms())
         if not taken:
             return 0
         if not interval.events:
@@ -336,22 +344,14 @@ class Tenure:
         self.interval.acks.append((ack, len(told)))
         self._slice.report(self._services.metrics, ack)
 
-    def _tell_ahead(self, record: Record) -> None:
-        """Say once, loudly, that a record's time is in the future."""
-        if record.offset == self._told_ahead:
-            return
-        self._told_ahead = record.offset
-        ahead_ms = record.timestamp - self._services.now_ms()
-        self._log.error(
-            "record_from_the_future", topic=record.topic, offset=record.offset, ms=ahead_ms
-        )
-
     # -- one record ----------------------------------------------------------------------------------------
 
     def _pass(self, record: Record) -> None:
         """Event time goes on, and it is seen how late the record is taken."""
         at_ms = record.timestamp
         self._now_us = max(self._now_us, at_ms * 1000)
+        if self._now_us >= self._timers.loaded_us:
+            self._timers.catch_up(self._now_us)
         self.lag_ms = max(0, self._services.now_ms() - at_ms)
 
     def _source(self, topic: str, offset: int, *, late_ms: int) -> events.Source:

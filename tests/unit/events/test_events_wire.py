@@ -181,3 +181,17 @@ def test_the_end_of_a_row_is_read_alone():
     assert events.end_of_row(value) == row.end_us
     with pytest.raises(events.CodecError):
         events.end_of_row(value[:12])
+
+
+def test_when_an_open_call_expires_is_read_alone():
+    """A takeover asks for nothing else of a call's row: None unless it is open; damage is a CodecError."""
+    row = events.CallRow(
+        1_795_457_029_211_305, "open", bytes(32), b"told" * 99, 7, 1_795_457_000_000_000, "p", "m"
+    )
+    value = events.encode_call_row(row)
+
+    assert events.expiry_of_call(value) == row.expires_us
+    row.status = "settled"
+    assert events.expiry_of_call(events.encode_call_row(row)) is None
+    with pytest.raises(events.CodecError):
+        events.expiry_of_call(value[:100])

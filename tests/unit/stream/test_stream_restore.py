@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import pytest
-from stream_desk import META, NOW_MS, Cluster, Shelf, Transaction
+from stream_desk import META, NOW_MS, Cluster, Shelf, Transaction, call_row
 
+from enforcer import events
 from enforcer.errors import AgentCorruptedError, UnavailableError
 from enforcer.stream.restore import restore, why_cold
 
 AGE_MS = 1_000_000
+CALL = events.encode_call_row(call_row())
 BOUNDS = {"state": (5, 20), "calls": (0, 9)}
 STORED = replace(META, positions={"state": 10, "calls": 9}, written_ms=NOW_MS)
 
@@ -86,9 +88,9 @@ def put(cluster, name, *pairs, transaction=None):
 async def test_a_new_table_is_read_whole(cluster, table):
     """Everything of both changelogs, the newest value of a key; tombstones remove."""
     put(cluster, "state", (b"b/1", b"old"), (b"b/2", b"x"), (b"b/1", b"new"), (b"b/2", None))
-    put(cluster, "calls", (b"c/1", b"call"))
+    put(cluster, "calls", (b"c/1", CALL))
     found = await restored(cluster, table)
-    assert table.rows() == {b"b/1": b"new", b"c/1": b"call"}
+    assert table.rows() == {b"b/1": b"new", b"c/1": CALL}
     assert (found.rows, found.positions, found.cold) == (5, {"state": 4, "calls": 1}, "new")
     assert table.meta() == replace(META, positions={"state": 4, "calls": 1}, written_ms=NOW_MS)
     assert all(reader.closed for reader in cluster.readers)
@@ -97,7 +99,7 @@ async def test_a_new_table_is_read_whole(cluster, table):
 async def test_of_a_warm_table_only_the_tail_is_read(cluster, table):
     """What the table holds already is not read again, and stays."""
     put(cluster, "state", (b"b/1", b"in the log"), (b"b/2", b"later"))
-    put(cluster, "calls", (b"c/1", b"call"))
+    put(cluster, "calls", (b"c/1", CALL))
     meta = replace(META, positions={"state": 1, "calls": 1}, written_ms=NOW_MS)
     table.write({b"b/1": b"in the table", b"b/0": b"compacted away"}, meta=meta)
     found = await restored(cluster, table)

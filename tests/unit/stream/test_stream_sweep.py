@@ -8,7 +8,7 @@ from stream_desk import NOW_MS, Shelf, call_row, position
 from enforcer import events, state
 from enforcer.errors import AgentCorruptedError
 from enforcer.stream import sweep
-from enforcer.stream.rows import RowCache, encode_row
+from enforcer.stream.rows import CallsSeen, RowCache, encode_row
 from enforcer.stream.sweep import WALK_EVERY_US, CopySweep, Sweep, rebuild
 
 NOW_US = NOW_MS * 1000
@@ -122,7 +122,7 @@ async def test_open_calls_and_waiting_reports_are_in_the_queue_again():
         "p": position(),
     }
     queue = state.ExpiryQueue()
-    assert await rebuild(table_of(rows), queue, leaks=True) == ()
+    assert await rebuild(table_of(rows), queue, seen=CallsSeen()) == ()
     assert queue.due(NOW_US + 9) == ["u/acme/r2/1", "c/acme/r1/1"]
 
 
@@ -130,11 +130,10 @@ async def test_what_no_call_holds_any_more_is_charged():
     """A table read back whole may have lost calls: what a budget holds for them is charged, fail closed."""
     rows = {"c/acme/r1/1": open_call(amount=5), BUDGET: events.BudgetRow(1, 12, 0)}
     queue = state.ExpiryQueue()
-    effects = await rebuild(table_of(rows), queue, leaks=True)
+    effects = await rebuild(table_of(rows), queue, seen=CallsSeen())
     assert [(e.kind, e.row, e.amount) for e in effects] == [
         ("release", BUDGET, 7), ("charge", BUDGET, 7),
     ]  # fmt: skip
-    assert await rebuild(table_of(rows), state.ExpiryQueue(), leaks=False) == ()
 
 
 async def test_a_large_table_does_not_stop_the_loop(monkeypatch):
@@ -147,7 +146,7 @@ async def test_a_large_table_does_not_stop_the_loop(monkeypatch):
 
     monkeypatch.setattr(sweep.asyncio, "sleep", sleep)
     table = table_of({f"c/acme/r{n}/1": call_row() for n in range(10)})
-    await rebuild(table, state.ExpiryQueue(), leaks=False)
+    await rebuild(table, state.ExpiryQueue(), seen=CallsSeen())
     assert turns == [0, 0]
 
 

@@ -6,6 +6,7 @@ import pytest
 from stream_desk import (
     ACME,
     CAPPED,
+    META,
     NOW_MS,
     Cluster,
     Office,
@@ -20,6 +21,7 @@ from stream_desk import (
 from enforcer import events
 from enforcer.errors import AgentCorruptedError, UnavailableError
 from enforcer.stream import tenure as tenure_module
+from enforcer.stream.commit import write_table
 from enforcer.stream.passing import HEADER_BYTES_MAX, KEY_BYTES_MAX
 from enforcer.stream.poison import PoisonError
 from enforcer.stream.restore import Restored
@@ -207,7 +209,7 @@ async def test_a_record_from_the_future_waits_and_moves_no_time(office):
     assert [d.request_id for d in office.broker.told()] == ["r1"]
     assert tenure.cut().position.now_us == NOW_MS * 1000
     tenure.take_slice()
-    assert tenure._told_ahead == 1
+    assert tenure._future._offset == 1
     office.clock_ms += 1
     run(tenure, office)
     assert [d.request_id for d in office.broker.told()] == ["r1", "r2"]
@@ -591,12 +593,11 @@ async def test_open_calls_are_in_the_queue_again(office):
         status="open", expires_us=NOW_MS * 1000 - 1, reserved_usd_nano=5,
         budgets=[events.Allocation(BUDGET, 5)],
     )  # fmt: skip
-    office.table.write(
-        {
-            b"c/acme/old/1": encode_row("c/", held),
-            BUDGET.encode(): encode_row(BUDGET, events.BudgetRow(0, 5, 0)),
-        }
-    )
+    changes = [
+        (b"c/acme/old/1", encode_row("c/", held)),
+        (BUDGET.encode(), encode_row(BUDGET, events.BudgetRow(0, 5, 0))),
+    ]
+    write_table(office.table, changes, [], meta=META)
     office.broker.ask("r1")
     tenure = await begun(office)
     run(tenure, office)
