@@ -73,7 +73,7 @@ def enter(case: Case, decision: events.Decision, value: bytes, own: list[events.
         return
     row = call_row(case, decision, value)
     state.apply_all(case.rows, own, call=row, queue=case.queue)
-    if state.waiting_key_of(case.key) not in case.queue:
+    if not case.queue.may_wait(state.waiting_key_of(case.key)):
         return  # Nearly always: no usage came before its request.
     joined = state.join(
         case.rows,

@@ -126,9 +126,11 @@ class ExpiryQueue:
         *key* is that of waiting usage.
         """
         entries = self._all.entries
-        if (entries and entries[0][0] <= now_us) or key in self._held:
-            return True
-        return self.elsewhere is not None and self.elsewhere(key)
+        return (bool(entries) and entries[0][0] <= now_us) or self.may_wait(key)
+
+    def may_wait(self, key: str) -> bool:
+        """Whether there may be waiting usage of this *key*: False is certain."""
+        return key in self._held or (self.elsewhere is not None and self.elsewhere(key))
 
     def due_for(self, row_keys: Iterable[str], now_us: int) -> list[str]:
         """
