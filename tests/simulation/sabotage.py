@@ -16,12 +16,14 @@ from unittest.mock import patch
 from enforcer import events, state
 from enforcer.errors import EnforcerError
 from enforcer.state import leases
-from enforcer.stream import commit, restore, takeover
+from enforcer.stream import commit, restore, takeover, tenure
 from enforcer.stream.inputs import Inputs
 from enforcer.stream.poison import Care
 from enforcer.stream.policy_follower import PolicyFollower
+from enforcer.stream.rows import CallsSeen
 from enforcer.stream.standby import Standbys
 from enforcer.stream.tenure import Tenure
+from enforcer.stream.timers import Timers
 from enforcer.stream.worker import Worker
 from enforcer.testing.simulation.producers import SimulatedLedger, SimulatedProducer
 
@@ -243,6 +245,26 @@ def _standby_holds_on(put: Callable[..., None]) -> None:
     put(Standbys, "want", wanting)
 
 
+def _no_lists(put: Callable[..., None]) -> None:
+    """A table does not say what falls due in it."""
+    put(commit, "lists_of", lambda *_: {})
+
+
+def _lists_read_late(put: Callable[..., None]) -> None:
+    """Waiting usage that no list has brought into the queue yet is taken for none."""
+    put(Timers, "_waits", lambda *_: False)
+
+
+def _stale_filter(put: Callable[..., None]) -> None:
+    """The filter of calls is that of an empty table, whatever the takeover found in it."""
+    cache = tenure.RowCache
+
+    def knowing(table: Any, **named: Any) -> Any:
+        return cache(table, **named | {"seen": CallsSeen()})
+
+    put(tenure, "RowCache", knowing)
+
+
 def _usage_out_of_order(put: Callable[..., None]) -> None:
     """The tail is redone without regard to how much usage had been taken before each verdict."""
     read_tail = takeover.read_tail
@@ -344,6 +366,9 @@ BUGS: dict[str, Bug] = {
     "warm": Bug(_warm_as_it_is, 12),
     "stale-standby": Bug(_stale_standby),
     "standby-holds-on": Bug(_standby_holds_on),
+    "no-lists": Bug(_no_lists, 16),
+    "lists-late": Bug(_lists_read_late, 16),
+    "stale-filter": Bug(_stale_filter),
     "usage-order": Bug(_usage_out_of_order),
     "redone-by-time": Bug(_redone_by_time, 40),
     "evaluated-again": Bug(_evaluated_again),
