@@ -67,6 +67,8 @@ class Run:
     finish_s: float = 120.0
     partitions: int = PARTITIONS
     workers: int = WORKERS
+    replayed: bool = False
+    """Verdicts by the policies alone, not by their owners, and the ledger decided again afterwards."""
     exits: list[tuple[str, int]] = field(default_factory=list)
     """Filled by the run: which processes ended before their time, and how."""
 
@@ -81,6 +83,7 @@ async def run(options: Run, directory: Path) -> dict[str, Any]:
         "without": options.without,
         "deaf_on_usr1": True,
         "log_level": "info",
+        "plain": options.replayed,
     }
     fleet = Fleet(worker, directory)
     told: dict[str, Any] = {"bootstrap": bootstrap, "prefix": prefix}
@@ -101,7 +104,25 @@ async def run(options: Run, directory: Path) -> dict[str, Any]:
         "faults": faults.struck,
         "restore_ms": fleet.restores_ms(),
     }
-    return await asyncio.to_thread(_verified, told, directory, problems)
+    line = await asyncio.to_thread(_verified, told, directory, problems)
+    if options.replayed:
+        line["replay"] = await asyncio.to_thread(_replayed, bootstrap, prefix)
+        if not line["replay"]["identical"]:
+            line["problems"]["a replay differs"] = 1
+    return line
+
+
+def _replayed(bootstrap: str, prefix: str) -> dict[str, Any]:
+    """What ``enforcer replay`` says of the ledger under the policies that were in force."""
+    command = [
+        str(Path(sys.executable).parent / "enforcer"), "replay", "--output", "json",
+        "--bootstrap", bootstrap, "--prefix", prefix,
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    if not done.stdout:
+        return {"identical": False, "said": done.stderr[-1_000:]}
+    answer = json.loads(done.stdout)
+    return {name: answer[name] for name in ("identical", "entries", "decisions", "differs")}
 
 
 def _verified(told: dict[str, Any], directory: Path, problems: list[str]) -> dict[str, Any]:
@@ -215,6 +236,10 @@ def main() -> int:
     parser.add_argument("--per-second", type=float, default=480, help="records of both inputs")
     parser.add_argument("--without", default="", help="tail, claim, sends or position")
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument(
+        "--replay", action="store_true",
+        help="verdicts by the policies alone, and the ledger decided again at the end",
+    )  # fmt: skip
     parser.add_argument("--directory", default="", help="for the workers' state and logs; kept")
     given = parser.parse_args()
     faults = given.kinds.split(",") if given.kinds else mixed(given.faults)
@@ -230,6 +255,7 @@ def main() -> int:
             per_second=given.per_second,
             without=given.without,
             seed=given.seed,
+            replayed=given.replay,
         )
         line = asyncio.run(run(options, Path(directory)))
     line["exits"] = len(options.exits)
