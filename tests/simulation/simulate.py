@@ -35,7 +35,7 @@ SOMETIMES = (
     "unanswered ledger.commit", "unanswered ledger.send state", "unanswered fast.send decisions",
     "twice fast.send decisions", "twice ledger.send state", "late fast.send decisions",
     "marker late", "marker lost", "transaction timed out", "policy changed", "disk full",
-    "verdict redone", "poison refused", "damaged table found at opening",
+    "verdict redone", "policy changed between verdict and commit", "poison refused", "damaged table found at opening",
     "standby took over", "handed over, whole",
     "slice granted", "slice recalled", "slice repaid",
 )  # fmt: skip

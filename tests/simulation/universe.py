@@ -54,7 +54,7 @@ from enforcer.testing.simulation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 PREFIX = "s"
 SESSION_MS = 1_500
@@ -103,6 +103,8 @@ class JudgingEngine(Engine):
         super().__init__()
         self._process = process
         self._marks = marks
+        self.in_force: Callable[[], int] = lambda: 0
+        """The policy offset that its worker decides under now."""
 
     def request(self, program: Any, arrival: Any, *rest: Any) -> Any:
         """As the engine, but for a text that raises outside of its own guard."""
@@ -110,10 +112,12 @@ class JudgingEngine(Engine):
             raise ValueError("a bug")
         return super().request(program, arrival, *rest)
 
-    def redo(self, *rest: Any, **named: Any) -> Any:
+    def redo(self, arrival: Any, told: Any, *rest: Any, **named: Any) -> Any:
         """As the engine."""
         self._marks.sometimes("verdict redone")
-        return super().redo(*rest, **named)
+        if self.in_force() > told.source.policy_offset:
+            self._marks.sometimes("policy changed between verdict and commit")
+        return super().redo(arrival, told, *rest, **named)
 
     def refuse(self, *rest: Any) -> Any:
         """As the engine."""
@@ -265,14 +269,16 @@ class Machine:
 
     async def _run(self, process: Process) -> None:
         self.broker = SimulatedBroker(self._universe.cluster, process)
-        self.worker = Worker(
+        engine = JudgingEngine(process, self._universe.storm.marks)
+        self.worker = worker = Worker(
             quick_config(PREFIX, self.name),
             broker=self.broker,
-            engine=JudgingEngine(process, self._universe.storm.marks),
+            engine=engine,
             metrics=Metrics(),
             open_table=lambda partition: self.disk.open(partition, process),
         )
-        await self.worker.run()
+        engine.in_force = lambda: worker.policies.table.offset
+        await worker.run()
 
     async def stop(self) -> None:
         """SIGTERM, for good."""
