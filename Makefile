@@ -38,7 +38,7 @@ test: $(VENV)/.dev             ## all tests, on the same real Kafka
 	$(BIN)/python -m pytest -q tests/chaos
 	$(BIN)/python -m pytest -q -n 4 --dist loadgroup tests/integration
 	$(BIN)/python -m pytest -q -n 2 tests/simulation
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup --cov --cov-report=term:skip-covered tests/unit tests/conformance
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup --cov --cov-report=term:skip-covered tests/unit tests/conformance tests/tidy
 
 ci: check test                 ## what CI runs
 

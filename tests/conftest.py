@@ -40,7 +40,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BOOTSTRAP_VARIABLE = "ENFORCER_TEST_BOOTSTRAP"
 HOME_VARIABLE = "ENFORCER_TEST_HOME"
 NAME = f"enforcer-tests-{os.getuid()}-"
-PURE = {"audit", "cel", "detect", "engine", "events", "policy", "state"}
+RIMS = {"bench", "broker", "client", "local", "models", "store", "stream"}
+SEARCHED_LONG = {"conformance", "detect", "policy"}
 NO_SHARED_DATA = "NOT RUN, the shared data is missing: "
 
 
@@ -116,13 +117,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     Whatever uses the broker carries its marker: ``-m 'not broker'`` leaves it out.
 
-    Coverage is counted of cases of the pure packages alone: a tracer doubles the time of what it watches, and what
-    properties and the other tests reach beyond them is next to nothing. Cases that run for long name themselves.
+    Coverage is counted of the pure packages, so not while tests of the rims run, nor in properties that go through the
+    same lines for seconds: a tracer doubles the time of what it watches. Cases that run for long name themselves.
     """
     for item in items:
         if "bootstrap" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.broker)
-        if is_hypothesis_test(getattr(item, "obj", None)) or not PURE & set(item.path.parts):
+        folders = set(item.path.parts)
+        is_property = is_hypothesis_test(getattr(item, "obj", None))
+        if folders & RIMS or (is_property and folders & SEARCHED_LONG):
             item.add_marker(pytest.mark.no_cover)
 
 

@@ -243,7 +243,8 @@ class _Partition:
         calls: set[str] = set()
         granted = repaid = 0
         for entry in self.entries:
-            if entry.kind == "lease" and entry.payload and entry.effects[0].row.startswith("l/"):
+            is_held = any(effect.row.startswith("l/") for effect in entry.effects)
+            if entry.kind == "lease" and entry.payload and is_held:
                 said = events.decode_lease(entry.payload)
                 if said.kind == "grant":
                     granted = max(granted, said.amount_usd_nano)

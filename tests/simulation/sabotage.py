@@ -338,6 +338,17 @@ def _recalled_is_free(put: Callable[..., None]) -> None:
     put(leases, "lent_usd_nano", lent)
 
 
+def _leases_out_of_order(put: Callable[..., None]) -> None:
+    """The tail is redone without regard to which grants had been heard before each verdict."""
+    read_tail = takeover.read_tail
+
+    def reading(*args: Any, **named: Any) -> Any:
+        told = read_tail(*args, **named)
+        return {offset: replace(each, lease_offset=0) for offset, each in told.items()}
+
+    put(takeover, "read_tail", reading)
+
+
 @dataclass(frozen=True, slots=True)
 class Bug:
     """*put_in* patches the code; it is looked for from the seed *first* on, under *faults* if any are named."""
@@ -375,6 +386,7 @@ BUGS: dict[str, Bug] = {
     "starts": Bug(_starts_uncounted, 3),
     "lease-early": Bug(_slice_before_its_grant, company=12),
     "lease-free": Bug(_recalled_is_free, company=2),
+    "lease-order": Bug(_leases_out_of_order, company=2),
 }
 """By name."""
 
