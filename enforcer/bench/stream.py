@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from enforcer.bench import flame as flames
 from enforcer.bench import machine, workload
+from enforcer.bench.conversations import Conversations
 from enforcer.bench.figures import is_noisy, rounded, spread
 from enforcer.bench.processes import Rate, started, window
 from enforcer.bench.site import installed, scratch_topic
@@ -49,6 +50,14 @@ class Plan:
     commit_interval_ms: int = COMMIT_INTERVAL_MS
     flame: Path | None = None
     """Where to write the flame graph of one more worker, after the rounds."""
+    turns: int = 1
+    """Of a conversation, on average; 1: no prompt has anything before it."""
+
+    def source(self) -> workload.Workload:
+        """The requests."""
+        if self.turns > 1:
+            return Conversations(1, tag="s", turns=self.turns)
+        return workload.Workload(1, tag="s")
 
 
 @dataclass(slots=True)
@@ -73,6 +82,8 @@ class _Backlog:
     decided: int = 0
     rate: float = _FIRST_RATE
     value_bytes: int = _DECISION_BYTES
+    request_bytes: int = 0
+    """Of all requests produced."""
     rounds: list[_Round] = field(default_factory=list)
 
     @property
@@ -86,6 +97,7 @@ class _Backlog:
             by_partition: dict[int, list[Outgoing]] = defaultdict(list)
             for partition, record in self.source.records(count):
                 by_partition[partition].append(record)
+                self.request_bytes += len(record[1] or b"")
             sent = [
                 self.producer.send(self.topic, partition, records)
                 for partition, records in by_partition.items()
@@ -116,7 +128,7 @@ async def measure(
         try:
             topic = where.topic("requests")
             await producer.prepare([topic])
-            backlog = _Backlog(producer, topic, workload.Workload(1, tag="s"))
+            backlog = _Backlog(producer, topic, plan.source())
             await _warm_up(where, plan, broker, backlog, tell)
             for number in range(plan.rounds):
                 rate = max(backlog.rate, _FIRST_RATE)
@@ -264,6 +276,7 @@ def _answer(where: Place, plan: Plan, backlog: _Backlog) -> dict[str, Any]:
                 / max(1e-3, r.report["samples"][-1][0] - r.report["samples"][0][0])
                 for r in rounds
             ),
+            "request_bytes": backlog.request_bytes / max(1, backlog.produced),
             "decision_bytes": backlog.value_bytes,
             "verdicts": dict(verdicts),
         },
@@ -283,6 +296,7 @@ def _answer(where: Place, plan: Plan, backlog: _Backlog) -> dict[str, Any]:
             "partitions": workload.PARTITIONS,
             "rounds": plan.rounds,
             "seconds": plan.seconds,
+            "turns": plan.turns,
         },
         "noisy": is_noisy(echoes),
     }

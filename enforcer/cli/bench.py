@@ -61,6 +61,14 @@ def stream(
     warm_up: Annotated[
         float, typer.Option("--warm-up", min=0, help="Seconds for the broker's compiler.")
     ] = 25,
+    turns: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=50,
+            help="Conversations of so many turns on average, each request with all that came before it. A chat service has 6.",
+        ),
+    ] = 1,
     flame: FlameOption = None,
     bootstrap: BenchBootstrapOption = None,
     keep: KeepOption = False,
@@ -70,13 +78,13 @@ def stream(
     Events a second of one worker process, beside a raw echo on the same broker.
 
     20 rules in 5 policies, a budget, a rate limit, 5,000 users, prompts of 600 characters of ordinary words that
-    never repeat, exactly once. Takes about a minute and 40 s a round.
+    never repeat, exactly once. Takes about a minute and 40 s a round; with --turns longer, for there is more to produce.
     """
     from enforcer.bench import stream as bench  # noqa: PLC0415 — brings the whole data plane
     from enforcer.control import policies  # noqa: PLC0415 — as above
 
     _check_flame(flame)
-    plan = bench.Plan(rounds, seconds, warm_up, flame=flame)
+    plan = bench.Plan(rounds, seconds, warm_up, flame=flame, turns=turns)
     answer = _run(
         "stream",
         lambda where: bench.measure(where, plan, publish=policies.apply, tell=note),

@@ -228,6 +228,7 @@ VERBS: tuple[Verb, ...] = (
         ("enforcer bench latency --rounds 3", "enforcer bench stream"),
         (
             "enforcer bench stream --rounds 1 --seconds 5 --output json",
+            "enforcer bench stream --rounds 1 --seconds 5 --turns 6",
             "enforcer bench eval --rounds 3",
             "enforcer bench tracing --rounds 3",
             "enforcer bench policies --rounds 1 --seconds 5 --rate 100",
