@@ -25,6 +25,7 @@ from enforcer.bench.trend import Bound, judged
 from enforcer.broker import topics
 from enforcer.errors import UnavailableError
 from enforcer.stream.config import WorkerConfig
+from enforcer.stream.sweep import WALK_EVERY_US
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 
 CALL_S: Final = 60
 """So long a reservation is open, and so long again its call is remembered."""
-ROWS_END_S: Final = 2 * CALL_S + 300
+_WALK_S: Final = 1.2 * WALK_EVERY_US / 1e6
+ROWS_END_S: Final = 2 * CALL_S + _WALK_S
 """After so long rows of calls go as fast as they come: they end, and the next walk over the table begins."""
 POLICY_EVERY_S: Final = 60.0
 TELL_EVERY_S: Final = 30.0
@@ -82,7 +84,7 @@ def bounds(rate: float) -> dict[str, Bound]:
         "open_files": Bound(0, 8),
         "open_reservations": Bound(0.1, 500, after_s=2 * CALL_S),
         "facts_cached": Bound(0.01, 10, after_s=full_s),
-        "table_memory_mb": Bound(0.15, 16, after_s=full_s),
+        "table_memory_mb": Bound(0.15, 16, after_s=max(full_s, _WALK_S)),
         "state_dir_mb": Bound(0.2, 32, after_s=ROWS_END_S),
         "topics_mb": Bound(0.1, 64, after_s=2.5 * KEPT_S),
         "lag_records": Bound(0, max(500.0, rate / 2)),

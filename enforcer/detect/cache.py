@@ -110,6 +110,7 @@ class FactCache:
         total = len(messages)
         hasher = self._hasher.copy()
         known, before, digest, at = 0, None, b"", 0
+        beginning = b""
         for length in range(max(1, total - _NEW_MESSAGES_MAX), total + 1):
             hasher.update("".join(bodies[at:length]).encode("utf-8", "replace"))
             at = length
@@ -119,13 +120,18 @@ class FactCache:
             digest = ended.digest()
             found = self._get(digest)
             if found is not None:
-                known, before = length, found
+                known, before, beginning = length, found, digest
         if known == 0:
             # What is not known as a whole is counted text by text, and found or missed there.
             return Conversation(0, None, self._put(digest))
         self.hits += known
         self.misses += total - known
-        whole = before if known == total and before is not None else self._put(digest)
+        if known == total and before is not None:
+            return Conversation(known, before, before)
+        # The conversation has gone on: what is known of it now stands under all of it, and its beginning may go first. So there is
+        # room for as many conversations as entries, not for as many turns.
+        self._rows.move_to_end(beginning, last=False)
+        whole = self._put(digest)
         return Conversation(known, before, whole)
 
     def _get(self, digest: bytes) -> CachedFacts | None:

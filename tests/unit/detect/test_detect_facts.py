@@ -274,6 +274,31 @@ def test_the_cache_forgets_what_was_used_longest_ago():
     assert (cache.hits, cache.misses) == (2, 3)
 
 
+def _message(text, role):
+    return Message(role, content=text)
+
+
+def test_there_is_room_for_as_many_conversations_as_entries():
+    """The beginning of a conversation that has gone on goes first, however many turns it takes."""
+    cache = FactCache(KEY, entries=4)
+    talks = [[_message(f"{who} begins", "user"), _message("yes", "assistant")] for who in "abcd"]
+    for turn in range(6):
+        for talk in talks:
+            found = cache.of_conversation(talk)
+            assert (found.known == 0) == (turn == 0), turn
+            talk += [_message(f"question {turn}", "user"), _message("answer", "assistant")]
+    assert len(cache) == 4
+
+
+def test_a_cache_of_one_entry_serves_one_conversation():
+    """The smallest there is."""
+    cache = FactCache(KEY, entries=1)
+    talk = [_message("hello", "user")]
+    for known in (0, 1, 3):
+        assert cache.of_conversation(talk).known == known
+        talk += [_message("answer", "assistant"), _message("question", "user")]
+
+
 def test_the_cache_holds_no_text():
     """
     What the cache holds are digests that need its key, and numbers.
