@@ -8,8 +8,7 @@ counts as the replacement it would be sent as.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from enforcer.detect import chat
 from enforcer.detect.vocabulary import (
@@ -38,8 +37,7 @@ LIKELY_VOCABULARIES = ("o200k_base", "cl100k_base")
 """OpenAI's, in which Claude, Gemini and unknown models are estimated too: every installation meets them."""
 
 
-@dataclass(frozen=True, slots=True)
-class TokenCount:
+class TokenCount(NamedTuple):
     """
     A number of tokens and how it is known.
 
