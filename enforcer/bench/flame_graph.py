@@ -22,7 +22,7 @@ _CHARACTER: Final = 6.6
 _LEAST: Final = 1.2
 """Pixels; narrower boxes, and what stands on them, are left out."""
 _FRAME: Final = re.compile(r"(?P<name>.+?) \((?P<file>[^()]+?)(?::\d+)?\)$")
-_BELOW: Final = ("runpy.py", "uvloop/", "asyncio/runners.py", "_bootstrap", "threading.py")
+_BELOW: Final = ("runpy", "uvloop/", "asyncio/runners.py", "_bootstrap", "threading.py")
 """What every stack begins with."""
 _COLOURS: Final = {
     "engine": "#e4572e",
@@ -73,6 +73,11 @@ def _short(frame: str) -> str | None:
     name, file = match["name"], match["file"].replace("\\", "/")
     if any(part in file for part in _BELOW) or name == "<module>":
         return None
+    # What the engine makes of a tenant's program, and the compiler of a condition.
+    if file == "<ordinary>":
+        file = "enforcer/engine/<ordinary>"
+    elif file.startswith("<compiled"):
+        file = f"enforcer/policy/{file}"
     # Two parts of the path, so that no place of an installation is in it.
     parts = file.removesuffix(".py").removesuffix("/__init__").split("/")
     if "enforcer" in parts:
@@ -143,10 +148,11 @@ def _placed(
 def _label(name: str, width: float) -> str:
     fits = int((width - 6) / _CHARACTER)
     short = name.rpartition("/")[2]
-    for text in (name, short, short.partition(".")[2]):
+    function = short.rpartition(".")[2]
+    for text in (name, short, short.partition(".")[2], function):
         if text and len(text) <= fits:
             return text
-    return f"{short[: fits - 1]}…" if fits >= 5 else ""
+    return f"{function[: fits - 1]}…" if fits >= 4 else ""
 
 
 def _package(name: str) -> str:

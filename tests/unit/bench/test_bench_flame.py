@@ -15,7 +15,7 @@ from enforcer.errors import ConfigError, UnavailableError
 
 RAW = """\
 <module> (runpy.py:198);main (enforcer/bench/worker_round.py);run (enforcer/stream/agent.py);request (enforcer/engine/engine.py) 30
-<module> (runpy.py:198);main (enforcer/bench/worker_round.py);run (enforcer/stream/agent.py) 10
+_run_code (<frozen runpy>);main (enforcer/bench/worker_round.py);run (enforcer/stream/agent.py) 10
 run (uvloop/__init__.py);main (/home/somebody/enforcer/bench/worker_round.py);poll (/opt/x/site-packages/aiokafka/consumer/fetcher.py) 20
 _bootstrap (threading.py);work (concurrent/futures/thread.py) 5
 """
@@ -37,6 +37,8 @@ def test_a_frame_is_named_by_package_module_and_function():
         ("bench/worker_round.main", "aiokafka/consumer/fetcher.poll"): 20,
         ("futures/thread.work",): 5,
     }
+    assert folded("f (<ordinary>) 1") == {("engine/<ordinary>.f",): 1}
+    assert folded("run (<compiled run>) 1") == {("policy/<compiled run>.run",): 1}
 
 
 def test_the_folded_form_is_a_stack_and_its_samples_a_line():
