@@ -229,6 +229,7 @@ VERBS: tuple[Verb, ...] = (
         (
             "enforcer bench stream --rounds 1 --seconds 5 --output json",
             "enforcer bench stream --rounds 1 --seconds 5 --turns 6",
+            "enforcer bench latency --rounds 1 --flame worker.svg",
             "enforcer bench eval --rounds 3",
             "enforcer bench tracing --rounds 3",
             "enforcer bench policies --rounds 1 --seconds 5 --rate 100",
