@@ -254,8 +254,12 @@ class Fetching:
                 self._taker.came(place, found)
             else:
                 self._refused(place, found.code, now_s)
-        # What came has its poller awake, who looks once it is taken; else it is asked again here.
-        self.look()
+        if any(found.records for found in answer.found.values()):
+            # The poll that takes it looks again; if none does, the others are not held up for long.
+            if self._timer is None:
+                self._timer = self._loop.call_later(PARKED_S, self.look)
+        else:
+            self.look()
 
     def _refused(self, place: Place, code: int, now_s: float) -> None:
         error = kafka_errors.for_code(code)
