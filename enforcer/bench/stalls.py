@@ -36,7 +36,7 @@ class Stalls(threading.Thread):
         self._loop = asyncio.get_running_loop()
         self._watched = threading.get_ident()
         self._ended = threading.Event()
-        self._seen_s = time.monotonic()
+        self._begun_s = self._seen_s = time.monotonic()
         self._collecting_s = 0.0
         self._is_quiet = True
         self._found: list[tuple[float, int, dict[str, Any]]] = []
@@ -53,7 +53,7 @@ class Stalls(threading.Thread):
         """
         Stop watching.
 
-        Returns: The longest, first the longest: ``ms``, ``at_s`` (monotonic), ``late_ms`` of the watching thread,
+        Returns: The longest, first the longest: ``ms``, ``at_s`` from ``start`` on, ``late_ms`` of the watching thread,
         and ``doing``, from the innermost call outwards.
         """
         self._ended.set()
@@ -102,7 +102,7 @@ class Stalls(threading.Thread):
         self._count += 1
         found = {
             "ms": round(gap_s * 1000, 1),
-            "at_s": round(at_s, 3),
+            "at_s": round(at_s - self._begun_s, 3),
             "late_ms": round(late_s * 1000, 1),
             "doing": doing,
         }
