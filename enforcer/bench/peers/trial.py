@@ -171,28 +171,30 @@ async def _driven(
     where: Place, system: System, topics: Topics, trial: Trial, client: _Client
 ) -> tuple[float, int]:
     """Follow the schedule, and kill. Returns its start on ``time.perf_counter``, and the kills with work in flight."""
-    course = client.course
     kills = 0
     loading: asyncio.Task[float] | None = None
-    for number in range(trial.kills + 1):
-        async with system.start(where, topics, _RUN, more=[TIGHT]) as process:
-            if loading is None:
-                # A process that has decided its first requests may still be warming up.
-                await asyncio.sleep(_WARM_S)
-                loading = asyncio.create_task(course.run(client.fire, grace_s=_GRACE_S))
-                due_s = time.perf_counter() + _WARM_S + trial.seconds
-            else:
-                due_s = time.perf_counter() + trial.in_flight_s
-            is_last = number == trial.kills
-            wait_s = None if is_last else max(0.0, due_s - time.perf_counter())
-            await asyncio.wait({loading}, timeout=wait_s)
-            if loading.done() or is_last:
-                await process.stop()
-                break
-            kills += 1
-            await process.end()
-    assert loading is not None
-    return await loading, kills
+    try:
+        for number in range(trial.kills + 1):
+            async with system.start(where, topics, _RUN, more=[TIGHT]) as process:
+                calm_s = trial.in_flight_s
+                if loading is None:
+                    # A process that has decided its first requests may still be warming up.
+                    await asyncio.sleep(_WARM_S)
+                    loading = asyncio.create_task(client.course.run(client.fire, grace_s=_GRACE_S))
+                    calm_s = _WARM_S + trial.seconds
+                is_last = number == trial.kills
+                await asyncio.wait({loading}, timeout=None if is_last else calm_s)
+                if loading.done() or is_last:
+                    await process.stop()
+                    break
+                kills += 1
+                await process.end()
+        assert loading is not None
+        return await loading, kills
+    finally:
+        if loading is not None:
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
 
 
 async def _audited(broker: KafkaBroker, topic: str, *, is_ours: bool) -> list[events.Decision]:
