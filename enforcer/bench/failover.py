@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from enforcer.bench import machine, workload
 from enforcer.bench.figures import percentile, rounded
+from enforcer.bench.filling import fill_calls
 from enforcer.bench.site import installed
 from enforcer.errors import UnavailableError
 from enforcer.local import ports
@@ -41,11 +42,12 @@ if TYPE_CHECKING:
     from enforcer.bench.site import Place, Publish
     from enforcer.broker import KafkaBroker, Outgoing
 
+FULL: Final = 0
 KINDS: Final = ("planned", "killed", "host")
 BEFORE_S: Final = 0.5
 AFTER_S: Final = 1.0
 REST_S: Final = 1.0
-REST_TIMEOUT_S: Final = 90.0
+REST_TIMEOUT_S: Final = 120.0
 GRACE_S: Final = 15.0
 _TICK_S: Final = 0.005
 _POLL_S: Final = 0.1
@@ -61,6 +63,8 @@ class Plan:
     kinds: tuple[str, ...] = KINDS
     repeats: int = 5
     rate: float = 200.0
+    calls: int = 0
+    """Rows of calls, half of them open, that partition ``FULL`` has beforehand; its owner is then struck each time."""
 
 
 @dataclass(slots=True)
@@ -86,13 +90,19 @@ async def measure(
     Raises: UnavailableError when the fleet does not come to rest, with what it said last.
     """
     gaps = {kind: Gaps() for kind in plan.kinds}
-    async with installed(where, publish) as broker, _fleet(where) as fleet:
+    async with contextlib.AsyncExitStack() as opened:
+        broker = await opened.enter_async_context(installed(where, publish))
+        if plan.calls:
+            tell(f"writing {plan.calls:,} calls")
+            await fill_calls(broker, where, partition=FULL, calls=plan.calls)
+        fleet = await opened.enter_async_context(_fleet(where))
         load = _Load(broker, where, plan.rate)
         async with load.running():
             for number in range(plan.repeats):
                 for kind in plan.kinds:
                     await _until_rest(fleet)
-                    await _strike(kind, fleet, number % 2, load, gaps[kind])
+                    victim = await _owner_of_full(fleet) if plan.calls else number % 2
+                    await _strike(kind, fleet, victim, load, gaps[kind])
                     tell(
                         f"{number + 1} of {plan.repeats}: {kind} "
                         + ", ".join(f"{ms:.0f}" for ms in gaps[kind].struck[-2:])
@@ -129,6 +139,10 @@ async def _strike(kind: str, fleet: list[_Command], number: int, load: _Load, ga
     gaps.others += [1_000 * longest_gap_s(load.times[n], begin_s, end_s) for n in sorted(kept)]
     if kind != "killed":
         await victim.start()
+
+
+async def _owner_of_full(fleet: list[_Command]) -> int:
+    return 0 if FULL in await fleet[0].owned() else 1
 
 
 async def _until_rest(fleet: list[_Command]) -> None:
@@ -353,6 +367,7 @@ def _answer(
             "partitions": workload.PARTITIONS,
             "repeats": plan.repeats,
             "calls_per_s": plan.rate,
+            "calls_before": plan.calls,
         },
     }
     done = rounded(answer)

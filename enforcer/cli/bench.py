@@ -263,6 +263,9 @@ def failover(
     kinds: Annotated[
         str, typer.Option(help="Of planned, killed and host, with commas.")
     ] = "planned,killed,host",
+    calls: Annotated[
+        int, typer.Option(min=0, help="Rows of calls that one partition has beforehand.")
+    ] = 0,
     bootstrap: BenchBootstrapOption = None,
     keep: KeepOption = False,
     output: OutputOption = OutputFormat.TABLE,
@@ -271,6 +274,7 @@ def failover(
     How long no verdict comes when a worker stops, is killed, or dies with its machine; beside the partitions of the other.
 
     Two supervised workers that stand by for each other, under load. Takes about 40 s a repeat.
+    With --calls the worker that owns the partition which has them is struck each time.
     """
     from enforcer.bench import failover as bench  # noqa: PLC0415 — brings the whole data plane
     from enforcer.control import policies  # noqa: PLC0415 — as above
@@ -282,7 +286,7 @@ def failover(
             f"no such fault: {', '.join(unknown) or 'none is named'}",
             help=f"--kinds takes {', '.join(bench.KINDS)}",
         )
-    plan = bench.Plan(chosen, repeats, rate)
+    plan = bench.Plan(chosen, repeats, rate, calls)
     answer = _run(
         "failover",
         lambda where: bench.measure(where, plan, publish=policies.apply, tell=note),
