@@ -91,13 +91,16 @@ class Slice:
         asyncio.ensure_future(ack).add_done_callback(acknowledged)
 
     def _tell_traces(self, ack: Awaitable[int]) -> None:
-        """The batch's span ends when it is acknowledged."""
+        """The batch's span ends when it is acknowledged; of one that is not, nothing was told."""
         spans, traced, count, begun_ns = self._spans, self._traced, len(self.told), self._begun_ns
         if spans is None or not traced:
             return
-        asyncio.ensure_future(ack).add_done_callback(
-            lambda _: spans.batch(traced, count=count, begun_ns=begun_ns)
-        )
+
+        def acknowledged(done: asyncio.Future[int]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                spans.batch(traced, count=count, begun_ns=begun_ns)
+
+        asyncio.ensure_future(ack).add_done_callback(acknowledged)
 
 
 def attributes_of(decision: Decision, record: Record) -> dict[str, str | int | bool]:

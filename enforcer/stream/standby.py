@@ -202,7 +202,8 @@ class Standbys:
             # Past control and aborted records too.
             positions[name] = copy.positions[name] if position is None else position
             is_known = is_known and end is not None
-            lag += max(0, (end or 0) - positions[name])
+            # Past an end that is known, another end was known before: it is not current, whatever it is.
+            lag += abs((end or 0) - positions[name])
         try:
             swept = copy.sweep.step(rows=SWEEP_ROWS) if copy.is_warm else []
             is_old = now_ms - copy.written_ms > RENEW_MS

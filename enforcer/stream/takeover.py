@@ -182,7 +182,13 @@ async def _refuse_orphaned_ledger(services: Services, partition: int) -> None:
         end = (await reader.offsets_end([(topic, partition)]))[topic, partition]
         reader.assign([(topic, partition)])
         await reader.seek_to_beginning((topic, partition))
-        while (reader.position(topic, partition) or 0) < end:
+        clock = asyncio.get_running_loop().time
+        before, moved_s = -1, clock()
+        while (at := reader.position(topic, partition) or 0) < end:
+            if at != before:
+                before, moved_s = at, clock()
+            elif clock() - moved_s > services.config.step_timeout_ms / 1000:
+                raise UnavailableError(f"{topic}-{partition} cannot be read")
             if await reader.poll(POLL_MS):
                 raise IntegrityError(
                     f"partition {partition} has a ledger, but its position is gone from "

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 ASK_S: Final = 0.25
 """The parent asks each child so often whether it is ready."""
 ANSWER_TIMEOUT_S: Final = 2.0
+KILL_TIMEOUT_S: Final = 5.0
+KILL_POLL_S: Final = 0.005
 EXIT_BUG: Final = 1
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP)
 
@@ -154,8 +156,15 @@ class Supervisor:
         for child in self.children:
             if child.pid:
                 os.kill(child.pid, signal.SIGKILL)
-                os.waitpid(child.pid, 0)
-                child.pid = 0
+        until_s = time.monotonic() + KILL_TIMEOUT_S
+        for child in self.children:
+            while child.pid and not os.waitpid(child.pid, os.WNOHANG)[0]:
+                if time.monotonic() > until_s:
+                    # Its kernel holds it, on a disk that does not answer perhaps: it ends when that lets go.
+                    _log.error("worker_process_unkillable", process=child.number, pid=child.pid)
+                    break
+                time.sleep(KILL_POLL_S)
+            child.pid = 0
 
     async def _until_due(self) -> list[Child] | None:
         """Reap, ask, wait; the children to start now, or None when all is over."""

@@ -9,7 +9,8 @@ from stream_desk import NOW_MS, Cluster, Office, position, until
 
 from enforcer import events
 from enforcer.stream import standby
-from enforcer.stream.standby import Standbys
+from enforcer.stream.standby import Copy, Standbys
+from enforcer.stream.sweep import CopySweep
 
 
 @contextlib.asynccontextmanager
@@ -65,3 +66,19 @@ async def test_a_copy_that_is_behind_is_as_old_as_it_was(office):
         await until(lambda: copies.warm() == {0})
     assert len(ages) > 2
     assert set(ages) == {(False, NOW_MS - 5), (True, NOW_MS)}
+
+
+async def test_a_copy_past_the_end_of_its_log_is_not_warm(office):
+    """A log that ends before what was read of it was cut, or is another: nothing is known of how far the copy is."""
+
+    class Cut:
+        def position(self, topic, partition):
+            return 10 if topic.endswith("state") else 0
+
+        def end(self, topic, partition):
+            return 4 if topic.endswith("state") else 0
+
+    copies = Standbys(office, warmed=lambda: None)
+    copy = Copy(office.table, {"state": 10, "calls": 0}, CopySweep(office.table))
+    copies._write(Cut(), 0, copy)
+    assert not copy.is_warm

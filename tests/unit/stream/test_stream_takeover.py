@@ -236,6 +236,16 @@ async def test_decisions_that_cannot_be_read_end_it(cluster, office):
         await taken_over(office)
 
 
+async def test_a_ledger_that_cannot_be_read_is_not_taken_for_none(cluster, office):
+    """Whether there is a ledger without its position is not known from a broker that gives nothing: it ends in a bounded time."""
+    office.config = office.config.model_copy(update={"step_timeout_ms": 20})
+    cluster.log("audit").append(b"acme", b"a record")
+    cluster.silent = True
+    async with asyncio.timeout(5):
+        with pytest.raises(UnavailableError, match="audit"):
+            await taken_over(office)
+
+
 async def test_a_newer_owner_ends_it(cluster, office):
     """Who is fenced while it takes over has lost: it reads nothing."""
     cluster.fail["tell:decisions"] = [AgentFencedError("no")]
