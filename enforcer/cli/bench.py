@@ -264,7 +264,7 @@ def failover(
         str, typer.Option(help="Of planned, killed and host, with commas.")
     ] = "planned,killed,host",
     calls: Annotated[
-        int, typer.Option(min=0, help="Rows of calls that one partition has beforehand.")
+        int, typer.Option(min=0, help="Of one partition beforehand; its owner is struck.")
     ] = 0,
     bootstrap: BenchBootstrapOption = None,
     keep: KeepOption = False,
@@ -274,7 +274,6 @@ def failover(
     How long no verdict comes when a worker stops, is killed, or dies with its machine; beside the partitions of the other.
 
     Two supervised workers that stand by for each other, under load. Takes about 40 s a repeat.
-    With --calls the worker that owns the partition which has them is struck each time.
     """
     from enforcer.bench import failover as bench  # noqa: PLC0415 — brings the whole data plane
     from enforcer.control import policies  # noqa: PLC0415 — as above
