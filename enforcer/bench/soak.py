@@ -23,7 +23,7 @@ from enforcer.bench.processes import started
 from enforcer.bench.site import installed
 from enforcer.bench.trend import Bound, judged
 from enforcer.broker import topics
-from enforcer.errors import UnavailableError
+from enforcer.errors import EnforcerError, UnavailableError
 from enforcer.stream.config import WorkerConfig
 from enforcer.stream.sweep import WALK_EVERY_US
 
@@ -108,6 +108,7 @@ class _Seen:
 
     samples: list[dict[str, float]] = field(default_factory=list)
     policy_changes: int = 0
+    policy_failures: int = 0
 
     def series(self, name: str) -> tuple[list[float], list[float]]:
         found = [(s["at_s"], s[name]) for s in self.samples if name in s]
@@ -173,6 +174,7 @@ async def measure(
         async with started("soak_load", given, where.directory) as load:
             await _watch(where, plan, worker, load, seen, _Changes(broker, where, publish), tell)
             end = await load.stop()
+        _check_alive(worker)
         metrics = await worker.metrics()
         after = machine.read(where.broker_pid)
         used_s = machine.used(worker.pid)[0] - cpu_s
@@ -190,12 +192,19 @@ class _Changes:
         self._broker, self._prefix, self._publish = broker, where.prefix, publish
         self._due_s = time.monotonic() + POLICY_EVERY_S
         self.count = 0
+        self.failed = 0
 
     async def go_on(self) -> None:
-        if time.monotonic() >= self._due_s:
-            self._due_s += POLICY_EVERY_S
+        if time.monotonic() < self._due_s:
+            return
+        self._due_s += POLICY_EVERY_S
+        try:
+            await self._publish(self._broker, self._prefix, changed(self.count + 1))
+        except EnforcerError:
+            # Half an hour is not thrown away for it: it is told among the faults.
+            self.failed += 1
+        else:
             self.count += 1
-            await self._publish(self._broker, self._prefix, changed(self.count))
 
 
 async def _watch(
@@ -210,20 +219,24 @@ async def _watch(
     begun_s = told_s = time.monotonic()
     while True:
         counts = await load.said(plan.sample_s + _LATE_S)
-        if worker.exit_code is not None:
-            raise UnavailableError(
-                f"the worker ended with exit code {worker.exit_code}: {worker.last_lines()}",
-                code="measured_process",
-            )
+        _check_alive(worker)
         seen.samples.append(await _sample(where, worker, counts))
         await changes.go_on()
-        seen.policy_changes = changes.count
+        seen.policy_changes, seen.policy_failures = changes.count, changes.failed
         now_s = time.monotonic()
         if now_s - told_s >= TELL_EVERY_S:
             told_s += TELL_EVERY_S
             tell(_line(plan, seen.samples[-1], now_s - begun_s))
         if now_s - begun_s >= plan.minutes * 60:
             return
+
+
+def _check_alive(worker: vitals.Command) -> None:
+    if worker.exit_code is not None:
+        raise UnavailableError(
+            f"the worker ended with exit code {worker.exit_code}: {worker.last_lines()}",
+            code="measured_process",
+        )
 
 
 def _line(plan: Plan, newest: Mapping[str, float], elapsed_s: float) -> str:
@@ -290,6 +303,7 @@ def _answer(
         "held_back": end["held_back"],
         "commit_failures": _total(metrics, "enforcer_commit_failures_total"),
         "dead_letters": _total(metrics, "enforcer_dead_letters_total"),
+        "policy_failures": seen.policy_failures,
     }
     growing = sorted(name for name, found in series.items() if found["grows"])
     answer = {
