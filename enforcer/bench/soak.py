@@ -83,7 +83,7 @@ def bounds(rate: float) -> dict[str, Bound]:
         "python_blocks": Bound(0.03, 20_000, after_s=full_s),
         "open_files": Bound(0, 8),
         "open_reservations": Bound(0.1, 500, after_s=2 * CALL_S),
-        "facts_cached": Bound(0.01, 10, after_s=full_s),
+        "facts_cached": Bound(0.02, 10, after_s=full_s),
         "table_memory_mb": Bound(0.15, 16, after_s=max(full_s, _WALK_S)),
         "state_dir_mb": Bound(0.2, 32, after_s=ROWS_END_S),
         "topics_mb": Bound(0.1, 64, after_s=2.5 * KEPT_S),

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from enforcer.events import Message
 
 CACHE_ENTRIES = 16_384
+# Texts by themselves that are kept: one for so many conversations.
+_TEXTS_SHARE = 4
 KEY_BYTES_MIN, KEY_BYTES_MAX = 16, 64
 # How many messages may be new behind a known beginning: an answer and the next question.
 _NEW_MESSAGES_MAX = 2
@@ -66,16 +68,19 @@ class FactCache:
     """
     Facts by keyed digest, least recently used out first.
 
+    Conversations and texts have room of their own: a conversation that is not known is looked up text by text, and most of its texts
+    never come again alone. In one room they would push the conversations out, which then are not known, and so on.
+
     Args:
         key: Secret of this process, 16 to 64 bytes.
-        entries: How many texts and conversations are kept; one takes about 700 bytes.
+        entries: How many conversations are kept, and a quarter as many texts; one takes about 700 bytes.
 
     Attributes:
         hits: Messages and texts that were known.
         misses: Those that were not.
     """
 
-    __slots__ = ("_entries", "_hasher", "_rows", "hits", "misses")
+    __slots__ = ("_conversations", "_entries", "_hasher", "_texts", "_texts_max", "hits", "misses")
 
     def __init__(self, key: bytes, entries: int = CACHE_ENTRIES) -> None:
         assert KEY_BYTES_MIN <= len(key) <= KEY_BYTES_MAX, "a cache key has 16 to 64 bytes"
@@ -83,25 +88,27 @@ class FactCache:
         # The key fills the first block, once; every digest starts from a copy of that state.
         self._hasher = sha256(key.ljust(KEY_BYTES_MAX, b"\0"))
         self._entries = entries
-        self._rows: OrderedDict[bytes, CachedFacts] = OrderedDict()
+        self._texts_max = -(-entries // _TEXTS_SHARE)
+        self._conversations: OrderedDict[bytes, CachedFacts] = OrderedDict()
+        self._texts: OrderedDict[bytes, CachedFacts] = OrderedDict()
         self.hits = 0
         self.misses = 0
 
     def __len__(self) -> int:
         """How many texts and conversations are held."""
-        return len(self._rows)
+        return len(self._conversations) + len(self._texts)
 
     def of_text(self, text: str) -> CachedFacts:
         """The facts of a text: those known, or empty ones that are kept from now on."""
         hasher = self._hasher.copy()
         hasher.update(text.encode("utf-8", "replace"))
         digest = hasher.digest()
-        found = self._get(digest)
+        found = _get(self._texts, digest)
         if found is not None:
             self.hits += 1
             return found
         self.misses += 1
-        return self._put(digest)
+        return _put(self._texts, digest, self._texts_max)
 
     def of_conversation(self, messages: Sequence[Message]) -> Conversation:
         """The longest known beginning of some messages, at most two short of all of them."""
@@ -109,6 +116,7 @@ class FactCache:
         lengths = array("Q", map(len, bodies))
         total = len(messages)
         hasher = self._hasher.copy()
+        rows = self._conversations
         known, before, digest, at = 0, None, b"", 0
         beginning = b""
         for length in range(max(1, total - _NEW_MESSAGES_MAX), total + 1):
@@ -118,34 +126,35 @@ class FactCache:
             ended.update(";".join(shapes[:length]).encode())
             ended.update(lengths[:length].tobytes())
             digest = ended.digest()
-            found = self._get(digest)
+            found = _get(rows, digest)
             if found is not None:
                 known, before, beginning = length, found, digest
         if known == 0:
             # What is not known as a whole is counted text by text, and found or missed there.
-            return Conversation(0, None, self._put(digest))
+            return Conversation(0, None, _put(rows, digest, self._entries))
         self.hits += known
         self.misses += total - known
         if known == total and before is not None:
             return Conversation(known, before, before)
         # The conversation has gone on: what is known of it now stands under all of it, and its beginning may go first. So there is
         # room for as many conversations as entries, not for as many turns.
-        self._rows.move_to_end(beginning, last=False)
-        whole = self._put(digest)
+        rows.move_to_end(beginning, last=False)
+        whole = _put(rows, digest, self._entries)
         return Conversation(known, before, whole)
 
-    def _get(self, digest: bytes) -> CachedFacts | None:
-        found = self._rows.get(digest)
-        if found is not None:
-            self._rows.move_to_end(digest)
-        return found
 
-    def _put(self, digest: bytes) -> CachedFacts:
-        rows = self._rows
-        made = rows[digest] = CachedFacts()
-        if len(rows) > self._entries:
-            rows.popitem(last=False)
-        return made
+def _get(rows: OrderedDict[bytes, CachedFacts], digest: bytes) -> CachedFacts | None:
+    found = rows.get(digest)
+    if found is not None:
+        rows.move_to_end(digest)
+    return found
+
+
+def _put(rows: OrderedDict[bytes, CachedFacts], digest: bytes, most: int) -> CachedFacts:
+    made = rows[digest] = CachedFacts()
+    if len(rows) > most:
+        rows.popitem(last=False)
+    return made
 
 
 def _serialised(messages: Sequence[Message]) -> tuple[list[str], list[str]]:

@@ -183,7 +183,7 @@ def test_a_cache_changes_no_fact(texts, model):
         assert cached.tokens == plain.tokens
         assert cached.pii_counts == plain.pii_counts
         assert cached.estimated_cost_usd_nano == plain.estimated_cost_usd_nano
-    assert len(SEEN) <= 8
+    assert len(SEEN) <= 8 + 2
 
 
 def test_a_conversation_hits_the_cache():
@@ -264,7 +264,7 @@ def test_the_cache_forgets_what_was_used_longest_ago():
     """
     It never holds more than its entries; what was used again stays.
     """
-    cache = FactCache(KEY, entries=2)
+    cache = FactCache(KEY, entries=8)
     first = cache.of_text("first")
     cache.of_text("second")
     assert cache.of_text("first") is first
@@ -290,6 +290,25 @@ def test_there_is_room_for_as_many_conversations_as_entries():
     assert len(cache) == 4
 
 
+def test_texts_of_conversations_that_are_not_known_push_none_out():
+    """More conversations begin than there is room for texts, and each is known at its next turn."""
+    cache = FactCache(KEY, entries=8)
+    long = "a longer text " * 20
+    talks = [[_message(f"{long} {who} {n}", "user") for n in range(9)] for who in "abcdefgh"]
+    for known in (0, 9):
+        for talk in talks:
+            facts = RequestFacts(_talking(talk), day=DAY, cache=cache)
+            assert facts.input_tokens > 300
+            assert facts._conversation.known == known
+            talk += [_message("answer", "assistant"), _message("question", "user")]
+
+
+def _talking(messages):
+    whole = request()
+    whole.llm.messages = list(messages)
+    return whole
+
+
 def test_a_cache_of_one_entry_serves_one_conversation():
     """The smallest there is."""
     cache = FactCache(KEY, entries=1)
@@ -307,9 +326,9 @@ def test_the_cache_holds_no_text():
     one, other = FactCache(KEY), FactCache(b"j" * 16)
     for cache in (one, other):
         RequestFacts(request(text, text), day=DAY, cache=cache).pii_counts  # noqa: B018 — computes
-    assert list(one._rows) != list(other._rows)
-    assert all(len(key) == 32 for key in one._rows)
-    assert "secret" not in repr([(row.tokens, row.pii) for row in one._rows.values()])
+    assert list(one._texts) != list(other._texts)
+    assert all(len(key) == 32 for key in (*one._texts, *one._conversations))
+    assert "secret" not in repr([(row.tokens, row.pii) for row in one._texts.values()])
 
 
 def test_the_data_digest_is_stable_and_hex():
