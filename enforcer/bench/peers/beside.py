@@ -65,7 +65,8 @@ async def measure(
     async with AsyncExitStack() as stack:
         broker = await stack.enter_async_context(installed(apart, publish, documents=tight))
         for system in all_systems:
-            tried[system.name] = figures = await trials.run(apart, broker, system, plan.trial)
+            trial = replace(plan.trial, settle_s=system.settle_s)
+            tried[system.name] = figures = await trials.run(apart, broker, system, trial)
             tell(f"{system.name}: " + ", ".join(f"{k} {v:,.0f}" for k, v in figures.items()))
     return _answer(where, plan, found, tried)
 

@@ -52,6 +52,11 @@ class System:
         """Whether it is the product."""
         return self.python is None
 
+    @property
+    def settle_s(self) -> float:
+        """How long a verdict may take undisturbed: with a framework's transaction, up to its next commit."""
+        return 0.5 + (COMMIT_INTERVAL_S[self.name] if self.name.startswith("quix") else 0.0)
+
     def topics(self, where: Place, run: str) -> Topics:
         """Where it writes in the *run*, and reads unless it is told otherwise: ours in its installation."""
         if self.is_ours:

@@ -60,11 +60,18 @@ class Trial:
     kills: int = 3
     in_flight_s: float = 4.0
     """From a process's being ready to its being killed; twice as much is planned for a kill."""
+    settle_s: float = 0.5
+    """From the last call whose latency counts to the first kill: what its verdict may take."""
+
+    @property
+    def calm_s(self) -> float:
+        """How long nothing is killed."""
+        return _WARM_S + self.seconds + self.settle_s
 
     @property
     def schedule_s(self) -> list[float]:
         """When calls are due."""
-        length_s = _WARM_S + self.seconds + self.kills * 2 * self.in_flight_s
+        length_s = self.calm_s + self.kills * 2 * self.in_flight_s
         return [number / self.rate for number in range(int(length_s * self.rate))]
 
 
@@ -87,10 +94,9 @@ async def run(where: Place, broker: KafkaBroker, system: System, trial: Trial) -
         verdicts = client.verdicts
         for decision in await _audited(broker, topics.audit, is_ours=system.is_ours):
             verdicts.write(decision)
-    # Calls that the kill found in flight are not of it.
-    calm = _WARM_S + trial.seconds - 0.5
+    counted_s, due_s = _WARM_S + trial.seconds, trial.schedule_s
     latencies = client.course.latencies_ms(
-        begun_s, skip_s=_WARM_S, measured=lambda number: trial.schedule_s[number] < calm
+        begun_s, skip_s=_WARM_S, measured=lambda number: due_s[number] < counted_s
     )
     everything = client.course.latencies_ms(begun_s, skip_s=_WARM_S)
     return {
@@ -181,7 +187,7 @@ async def _driven(
                     # A process that has decided its first requests may still be warming up.
                     await asyncio.sleep(_WARM_S)
                     loading = asyncio.create_task(client.course.run(client.fire, grace_s=_GRACE_S))
-                    calm_s = _WARM_S + trial.seconds
+                    calm_s = trial.calm_s
                 is_last = number == trial.kills
                 await asyncio.wait({loading}, timeout=None if is_last else calm_s)
                 if loading.done() or is_last:
