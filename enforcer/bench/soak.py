@@ -38,9 +38,10 @@ if TYPE_CHECKING:
 
 CALL_S: Final = 60
 """So long a reservation is open, and so long again its call is remembered."""
-_WALK_S: Final = 1.2 * WALK_EVERY_US / 1e6
-ROWS_END_S: Final = 2 * CALL_S + _WALK_S
-"""After so long rows of calls go as fast as they come: they end, and the next walk over the table begins."""
+_PERIOD_S: Final = WALK_EVERY_US / 1e6
+_WALK_S: Final = 1.2 * _PERIOD_S
+ROWS_END_S: Final = 2 * CALL_S + 2 * _WALK_S
+"""After so long rows of calls go as fast as they come, and an average over a period shows it: they end, and walks over the table find them."""
 POLICY_EVERY_S: Final = 60.0
 TELL_EVERY_S: Final = 30.0
 KEPT_S: Final = 90
@@ -84,8 +85,8 @@ def bounds(rate: float) -> dict[str, Bound]:
         "open_files": Bound(0, 8),
         "open_reservations": Bound(0.1, 500, after_s=2 * CALL_S),
         "facts_cached": Bound(0.02, 10, after_s=full_s),
-        "table_memory_mb": Bound(0.15, 16, after_s=max(full_s, _WALK_S)),
-        "state_dir_mb": Bound(0.2, 32, after_s=ROWS_END_S),
+        "table_memory_mb": Bound(0.15, 16, after_s=2 * _WALK_S, period_s=_PERIOD_S),
+        "state_dir_mb": Bound(0.2, 32, after_s=ROWS_END_S, period_s=_PERIOD_S),
         "topics_mb": Bound(0.1, 64, after_s=2.5 * KEPT_S),
         "lag_records": Bound(0, max(500.0, rate / 2)),
         "p50_ms": Bound(0.5, 10),

@@ -28,11 +28,13 @@ class Bound:
         share: Of its median.
         floor: Or so much, in its own unit: what is small may double.
         after_s: From when on it can stand still at all: no sooner than what it holds has begun to end.
+        period_s: What rises and falls in turns so long is averaged over one of them: a saw's teeth all point upwards.
     """
 
     share: float
     floor: float
     after_s: float = 0.0
+    period_s: float = 0.0
 
 
 def slope(times_s: Sequence[float], values: Sequence[float]) -> float:
@@ -53,6 +55,8 @@ def judged(times_s: Sequence[float], values: Sequence[float], bound: Bound) -> d
     if not times_s:
         return {"grows": None, "why": "never seen"}
     half_s = (times_s[0] + times_s[-1]) / 2
+    if bound.period_s:
+        values = _averaged(times_s, values, bound.period_s)
     looked = [(t, v) for t, v in zip(times_s, values, strict=True) if t >= half_s]
     times, numbers = [t for t, _ in looked], [v for _, v in looked]
     middle, tenth = median(numbers), max(1, len(numbers) // 10)
@@ -68,4 +72,17 @@ def judged(times_s: Sequence[float], values: Sequence[float], bound: Bound) -> d
     }
     if half_s - times_s[0] < bound.after_s:
         found |= {"grows": None, "why": f"its second half begins before {bound.after_s:.0f} s"}
+    return found
+
+
+def _averaged(times_s: Sequence[float], values: Sequence[float], period_s: float) -> list[float]:
+    """Each value as the mean of the period that ends with it, as far as there is one."""
+    found: list[float] = []
+    total, first = 0.0, 0
+    for at, value in enumerate(values):
+        total += value
+        while times_s[at] - times_s[first] >= period_s:
+            total -= values[first]
+            first += 1
+        found.append(total / (at - first + 1))
     return found

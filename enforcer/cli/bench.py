@@ -384,7 +384,7 @@ def soak(
 
     Memory, open files, Python's heap, reservations, tables, topics, lag and latency are noted all the time. What still rises
     in the second half by more than its bound (slope by Theil and Sen) grows: exit code 10. Exit code 9 when calls were
-    lost or a commit failed. Under twelve minutes tables do not come to rest, and are not judged.
+    lost or a commit failed. What comes to rest only later (tables: after a quarter of an hour) is not judged in a shorter run.
     """
     from enforcer.bench import page as pages  # noqa: PLC0415 — only where it is wanted
     from enforcer.bench import soak as bench  # noqa: PLC0415 — brings the whole data plane

@@ -52,12 +52,13 @@ def test_what_fills_up_in_the_first_half_is_no_growth() -> None:
 
 
 def test_a_saw_is_no_growth_and_a_rising_saw_is() -> None:
-    """Tables fill and are swept: the teeth are not the trend."""
-    saw = [100.0 + t % 300 / 10 for t in TIMES]
-    wide = Bound(share=0.15, floor=0.0)
+    """Tables fill and are swept: the teeth, as high as half of the whole, are not the trend."""
+    saw = [60.0 + t % 300 / 5 for t in TIMES]
+    bound = Bound(share=0.05, floor=0.0, period_s=300)
 
-    assert judged(TIMES, saw, wide)["grows"] is False
-    assert judged(TIMES, [s + t / 20 for s, t in zip(saw, TIMES, strict=True)], wide)["grows"]
+    assert judged(TIMES, saw, bound)["grows"] is False
+    assert judged(TIMES, saw, Bound(0.05, 0.0))["grows"] is True
+    assert judged(TIMES, [s + t / 60 for s, t in zip(saw, TIMES, strict=True)], bound)["grows"]
 
 
 def test_small_things_may_rise_by_the_floor() -> None:
