@@ -59,6 +59,7 @@ simulate: $(VENV)/.dev         ## SEEDS=100 FIRST=1: the data plane under faults
 
 chaos: $(VENV)/.dev            ## minutes of kills, zombies, full disks on a real broker of its own; one JSON line
 	@$(BIN)/python tests/chaos/chaos_run.py $(MORE)
+	@$(BIN)/python tests/chaos/repartition_run.py
 
 docs: $(VENV)/.dev             ## regenerate what is generated, and check links
 	$(BIN)/python -m pytest -q tests/tidy -p no:cacheprovider -k docs

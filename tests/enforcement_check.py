@@ -180,11 +180,28 @@ class _Company:
         if self.used_nano > most:
             found.overspent_usd_nano += self.used_nano - most
             found.problem("the company is overspent", (self.used_nano, most))
+        self._check_words(topics, found, most)
         for partition, records in topics.audit.items():
             entries = [events.decode_audit(record.value or b"") for record in records]
             self._check_lent(
                 [e for e in entries if e.kind == "lease" and e.payload], found, partition
             )
+
+    @staticmethod
+    def _check_words(topics: Topics, found: Findings, most: int) -> None:
+        """By what was said alone: of all that was ever granted, what was not repaid is within the limit."""
+        granted: dict[int, int] = defaultdict(int)
+        repaid: dict[int, int] = defaultdict(int)
+        for records in topics.leases.values():
+            for record in records:
+                said = events.decode_lease(record.value or b"")
+                sums = {"grant": granted, "repay": repaid}.get(said.kind)
+                if sums is not None:
+                    sums[said.holder] = max(sums[said.holder], said.amount_usd_nano)
+        slices = sum(granted.values()) - sum(repaid.values())
+        if slices > most:
+            found.overspent_usd_nano += slices - most
+            found.problem("more is granted than there is", (slices, most))
 
     def _check_lent(self, entries: list[events.Audit], found: Findings, partition: int) -> None:
         """Each time the owner lends, beside what is spent already, it has as much left."""

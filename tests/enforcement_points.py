@@ -1,4 +1,4 @@
-"""Places inside a takeover and a commit where a worker process kills itself, when a test has asked for it."""
+"""Places inside a takeover, a commit and a repartition where a process kills itself, when a test has asked for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from enforcer import events
-from enforcer.broker import producer
+from enforcer.broker import kafka, producer
+from enforcer.control.repartition import reading
 from enforcer.stream import commit, takeover
 
 if TYPE_CHECKING:
@@ -29,6 +30,17 @@ POINTS: dict[str, tuple[Any, str]] = {
     "commit.table": (commit, "write_table"),
 }
 """By name: what is done there. A claim is the fast lane's send of one."""
+REPARTITION: dict[str, tuple[Any, str]] = {
+    "fence": (producer.KafkaLedger, "start"),
+    "restore": (reading, "restored"),
+    "drained": (reading, "check_drained"),
+    "grow": (kafka.KafkaBroker, "grow_topics"),
+    "begin": (producer.KafkaLedger, "begin"),
+    "send": (producer.KafkaLedger, "send"),
+    "offsets": (producer.KafkaLedger, "offsets"),
+    "commit": (producer.KafkaLedger, "commit"),
+}
+"""The same of `topics repartition`."""
 DIED_AT = "died-at"
 """A file in the state directory: the point, once it was met."""
 
@@ -40,12 +52,12 @@ def die_at(point: str, when: str, countdown: int, state_dir: Path) -> None:
     Let this process be killed at *point*.
 
     Args:
-        point: One of ``POINTS``.
+        point: One of ``POINTS`` or ``REPARTITION``.
         when: ``before`` or ``after`` it is done.
         countdown: At which of its times.
         state_dir: Where to say so.
     """
-    where, name = POINTS[point]
+    where, name = (POINTS | REPARTITION)[point]
     act = getattr(where, name)
     left = countdown
 

@@ -125,7 +125,7 @@ def repartition(
     Move the installation to more partitions: budgets, calls and waiting inputs go where their account belongs then.
 
     Stop the workers first: while any runs nothing is changed, exit code 6. Killed anywhere, the same command goes on where it was.
-    Gateways are to be started anew afterwards: what they send to an account's old partition is denied, `misrouted`.
+    Gateways of the SDK notice within 30 seconds; what they, or others, send to an account's old partition until then is denied, `misrouted`.
     """
     config = _config(bootstrap, prefix, kafka_config)
 
@@ -146,7 +146,7 @@ def repartition(
     if output is OutputFormat.TABLE:
         note(
             f"{moved.partitions} partitions, {moved.before} before: {moved.rows} rows moved, "
-            f"{moved.inputs} inputs sent on; start workers and gateways again"
+            f"{moved.inputs} inputs sent on; start workers again"
         )
     else:
         emit(moved, output)

@@ -68,6 +68,19 @@ class Follower:
         for (topic, partition), offset in self._positions.items():
             reader.seek(topic, partition, offset)
 
+    async def grow(self, partitions: int) -> None:
+        """Follow as many partitions of decisions from now on, the new ones from their beginning. Raises UnavailableError."""
+        topic, known = self._decisions[0][0], len(self._decisions)
+        new = [(topic, number) for number in range(known, partitions)]
+        assert self._reader is not None
+        begins = await self._reader.offsets_begin(new)
+        # Between these lines nobody reopens: either reader is placed with all of them.
+        self._decisions += new
+        self._positions.update(begins)
+        self._reader.assign([*self._decisions, self._policies])
+        for (topic, partition), offset in begins.items():
+            self._reader.seek(topic, partition, offset)
+
     async def run(self) -> None:
         """Follow, for as long as the gateway is open."""
         while True:

@@ -14,6 +14,8 @@ import uuid
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Self
 
+import structlog
+
 from enforcer import events
 from enforcer.client.calls import (
     Call,
@@ -47,6 +49,11 @@ REPORTS_MAX: Final = 100_000
 _REMEMBERED_MAX: Final = 100_000
 _ACCOUNTS_MAX: Final = 100_000
 _CLOSE_S: Final = 5.0
+_LOOK_S: Final = 30.0
+"""So often it is looked whether there are more partitions; a call that went astray is a reason to look at once."""
+_LOOK_AGAIN_S: Final = 1.0
+
+_log = structlog.get_logger("enforcer.client")
 
 
 class Gateway:
@@ -91,6 +98,7 @@ class Gateway:
         self._accounts: dict[str, tuple[bytes, int]] = {}
         self._reports: deque[Parcel] = deque()
         self._partitions = 0
+        self._misrouted = asyncio.Event()
         self._open = False
 
     async def __aenter__(self) -> Self:
@@ -146,7 +154,9 @@ class Gateway:
         except BaseException:
             await self._follower.close()
             raise
+        self._broker = broker
         self._reading = self._loop.create_task(self._follower.run(), name="gateway-reader")
+        self._watching = self._loop.create_task(self._watch_partitions(), name="gateway-watch")
         self._open = True
 
     async def close(self) -> None:
@@ -155,14 +165,40 @@ class Gateway:
             return
         self._open = False
         await self._sender.close(_CLOSE_S)
-        self._reading.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._reading
+        for task in (self._reading, self._watching):
+            task.cancel()
+        await asyncio.gather(self._reading, self._watching, return_exceptions=True)
         await self._follower.close()
         for call in list(self._calls.values()):
             self._fail(call, UnavailableError("the gateway was closed", code="closed"))
         if self._owned is not None:
             await self._owned.stop()
+
+    async def _watch_partitions(self) -> None:
+        """After ``topics repartition`` accounts are other partitions': look now and then, and when a call went astray."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    await self._misrouted.wait()
+            try:
+                await self._look_at_partitions()
+            except EnforcerError as error:
+                _log.warning("partitions_unknown", code=error.code)
+            await asyncio.sleep(_LOOK_AGAIN_S)
+            self._misrouted.clear()
+
+    async def _look_at_partitions(self) -> None:
+        count = await self._broker.partitions(self._requests)
+        # The topics grow one after the other: verdicts are followed before anything is asked there.
+        if count <= self._partitions or await self._broker.partitions(self._decisions) < count:
+            return
+        await self._follower.grow(count)
+        _log.info("partitions_grew", before=self._partitions, partitions=count)
+        self._partitions = count
+        self._accounts.clear()
+        for key, (account, _, acted, who) in self._remembered.items():
+            partition = events.partition_of(account, count)
+            self._remembered[key] = (account, partition, acted, who)
 
     @property
     def stats(self) -> Stats:
@@ -279,6 +315,8 @@ class Gateway:
             self._stats.late += 1  # After its deadline, or a repeat: the first verdict has won.
             return
         self._stats.verdicts[decision.verdict] += 1
+        if decision.reasons and decision.reasons[0].code == "misrouted":
+            self._misrouted.set()
         self._end(call, outcome_of(call, decision))
 
     def _end(self, call: Call, outcome: Outcome) -> None:

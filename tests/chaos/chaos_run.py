@@ -17,6 +17,7 @@ import tempfile
 import time
 import uuid
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import cycle, islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,10 +44,11 @@ from enforcer.errors import UnavailableError  # noqa: E402 — as above
 from enforcer.local import Stack  # noqa: E402 — as above
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 PARTITIONS = 12
 REQUESTS_MAX = 1_000_000
+COMPANY_USD = 150
 
 
 @dataclass(slots=True)
@@ -69,6 +71,8 @@ class Run:
     workers: int = WORKERS
     replayed: bool = False
     """Verdicts by the policies alone, not by their owners, and the ledger decided again afterwards."""
+    company_usd: int = COMPANY_USD
+    """Of the whole tenant, lent to all partitions in slices: so much that the load uses it up before its end. 0: none."""
     exits: list[tuple[str, int]] = field(default_factory=list)
     """Filled by the run: which processes ended before their time, and how."""
 
@@ -90,7 +94,9 @@ async def run(options: Run, directory: Path) -> dict[str, Any]:
     problems: list[str] = []
     async with KafkaBroker(BrokerConfig(bootstrap=bootstrap, prefix=prefix)) as broker:
         await make_topics(broker, prefix, options.partitions)
-        versions = told["versions"] = {await apply_policies(broker, prefix, 1): 1}
+        company_usd = told["company_usd"] = options.company_usd
+        first = await apply_policies(broker, prefix, 1, company_usd=company_usd)
+        versions = told["versions"] = {first: 1}
         faults = Faults(fleet, broker, prefix, stack=options.stack, rng=random.Random(options.seed))
         for number in range(options.workers):
             fleet.start(f"w{number}")
@@ -152,7 +158,8 @@ async def _under_faults(
     background = [asyncio.create_task(fleet.keep())]
     try:
         await until_owned(broker, prefix, timeout_s=60)
-        changing = asyncio.create_task(_change_policies(broker, prefix, versions, over))
+        apply = partial(apply_policies, broker, prefix, company_usd=options.company_usd)
+        changing = asyncio.create_task(_change_policies(apply, versions, over))
         traffic = Traffic(options.requests, seed=options.seed, poison=options.poison)
         load = iter(traffic)
         if options.requests == REQUESTS_MAX:
@@ -187,7 +194,7 @@ async def _under_faults(
 
 
 async def _change_policies(
-    broker: KafkaBroker, prefix: str, versions: dict[str, int], over: asyncio.Event
+    apply: Callable[[int], Awaitable[str]], versions: dict[str, int], over: asyncio.Event
 ) -> None:
     """Another revision every two seconds, until all is over."""
     version = 1
@@ -196,18 +203,18 @@ async def _change_policies(
         version += 1
         # A change whose answer is lost may be in force all the same: what it names is known before.
         try:
-            versions[await apply_policies(broker, prefix, version)] = version
+            versions[await apply(version)] = version
         except UnavailableError:
-            versions[await _again(broker, prefix, version)] = version
+            versions[await _again(apply, version)] = version
 
 
-async def _again(broker: KafkaBroker, prefix: str, version: int) -> str:
+async def _again(apply: Callable[[int], Awaitable[str]], version: int) -> str:
     """Put a revision in force, however often it takes; a change that was made already is none."""
     async with asyncio.timeout(60):
         while True:
             await asyncio.sleep(0.5)
             with contextlib.suppress(UnavailableError):
-                return await apply_policies(broker, prefix, version)
+                return await apply(version)
 
 
 def own_stack(home: Path) -> Stack:

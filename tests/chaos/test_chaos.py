@@ -24,7 +24,7 @@ async def test_nothing_is_lost_doubled_or_contradicted_under_kills_and_zombies(
     """
     Twelve partitions, three workers, 300 requests a second: killed, also at points inside of takeover and commit.
 
-    A zombie, a deaf owner, a full disk, and the broker killed, too. Policies change all the while, and
+    A budget of the whole tenant is lent to all partitions in slices. A zombie, a deaf owner, a full disk, and the broker killed, too. Policies change all the while, and
     verdicts depend on their owner, so that a second decision would show.
     """
     stack = own_stack(tmp_path / "kafka")
@@ -41,6 +41,8 @@ async def test_nothing_is_lost_doubled_or_contradicted_under_kills_and_zombies(
     assert line["requests"] > line["decided"] >= 5_000
     assert line["longest_gap_ms"] < 60_000
     assert line["by_owner"] > 50
+    # The budget of the whole tenant was lent, and never more than there is: overspent counts it, too.
+    assert line["slices"] > 100
     assert len(line["restore_ms"]) > 20
     # Killed twice for each point; the zombie, the deaf owner and the one without a disk end by themselves.
     assert len(options.exits) >= 7

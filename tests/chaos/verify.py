@@ -2,7 +2,7 @@
 The verifier, as a program of its own: it reads all topics and computes everything anew from the input.
 
 Its input is a JSON file: ``bootstrap``, ``prefix``, ``versions`` (policy set to revision), ``poison`` (requests that
-are to be denied ``internal_error``), ``faults`` (what, and when, ms), ``restore_ms``. Its output is one JSON line.
+are to be denied ``internal_error``), ``company_usd`` (of the whole tenant, in slices), ``faults`` (what, and when, ms), ``restore_ms``. Its output is one JSON line.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ async def verify(told: dict[str, Any]) -> dict[str, Any]:
     config = BrokerConfig(bootstrap=told["bootstrap"], prefix=told["prefix"])
     async with KafkaBroker(config) as broker:
         topics = await read_topics(broker, told["prefix"])
-    found = check(topics, told["versions"], poison=told["poison"])
+    found = check(topics, told["versions"], poison=told["poison"], company_usd=told["company_usd"])
     for name, at_ms in told["faults"]:
         if not in_flight(topics, at_ms):
             found.problem("no work was in flight", name)
@@ -43,6 +43,8 @@ async def verify(told: dict[str, Any]) -> dict[str, Any]:
         "internal_errors": found.internal_errors,
         "told_again": found.told_again,
         "by_owner": found.codes["owner"],
+        "slices": sum(len(records) for records in topics.leases.values()),
+        "lease_pending": found.codes["lease_pending"],
         "problems": dict(found.problems),
     }
     for what, example in found.examples.items():

@@ -41,11 +41,12 @@ class FakeBroker:
         self.appended = asyncio.Event()
         self.on_append = None
         self.missing = set()
+        self.count = PARTITIONS
 
     async def partitions(self, topic):
         if topic in self.missing:
             raise NotFoundError(f"no topic {topic}")
-        return 1 if topic.endswith("policies") else PARTITIONS
+        return 1 if topic.endswith("policies") else self.count
 
     async def open_reader(self, *, read_committed=True):
         self.check()

@@ -54,6 +54,30 @@ async def test_the_first_verdict_decides(broker):
         assert client.in_flight == 0
 
 
+async def test_after_a_repartition_a_call_that_went_astray_makes_the_gateway_look(broker):
+    """The next calls go where their account belongs now, and verdicts are heard from there; so do late reports."""
+    tenant = next(
+        name
+        for name in (f"acme{n}" for n in range(99))
+        if events.partition_of(name.encode(), 7) >= 3
+    )
+    async with gateway(broker) as client:
+        broker.answer_all()
+        assert (await client.decide(request(1, tenant), 1000)).verdict == "allow"
+        broker.count = 7
+        broker.answer_all(verdict="deny", code="misrouted")
+        assert (await client.decide(request(2, tenant), 1000)).code == "misrouted"
+        broker.answer_all()
+        await asyncio.sleep(0.05)
+        assert (await client.decide(request(3, tenant), 1000)).verdict == "allow"
+        await client.report({"request_id": "r1", "tenant": tenant, "output_tokens": 1})
+        await asyncio.sleep(0.05)
+    now = events.partition_of(tenant.encode(), 7)
+    assert [len(broker.logs[f"{PREFIX}.requests", p]) for p in range(3, 7)].count(1) == 1
+    assert len(broker.logs[f"{PREFIX}.requests", now]) == 1
+    assert len(broker.logs[f"{PREFIX}.usage", now]) == 1
+
+
 @pytest.mark.parametrize(
     ("verdict", "acted", "allowed"),
     [("allow", "allow", True), ("warn", "allow", True), ("deny", "deny", False)],
