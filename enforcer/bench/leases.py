@@ -123,7 +123,7 @@ async def measure(
         topics=topics,
         sent=company.sent,
         published_ms=published_ms,
-        own_cpu_s=own_cpu_s,
+        used=(own_cpu_s, max(r["rss_mb"] for r in reports)),
         load=machine.load(before, after, own_cpu_s),
     )
 
@@ -269,7 +269,7 @@ def _answer(
     topics: dict[str, list[list[Record]]],
     sent: int,
     published_ms: float,
-    own_cpu_s: float,
+    used: tuple[float, float],
     load: dict[str, float],
 ) -> dict[str, Any]:
     limit = int(plan.limit_usd * 1e9)
@@ -314,7 +314,8 @@ def _answer(
         },
         "words": words["words"],
         "by_second": _by_second(course, limit),
-        "cpu_us_per_event": own_cpu_s / max(1, calls) * 1e6,
+        "cpu_us_per_event": used[0] / max(1, calls) * 1e6,
+        "rss_mb": used[1],
         "machine": {
             **machine.describe(where.jvm_flags),
             **load,

@@ -79,9 +79,9 @@ class Pace(NamedTuple):
         )
         took_us = now_us - self.at_us
         grown = max(used_usd_nano - self.used_usd_nano, 0)
-        if took_us < WINDOW_US and grown * SECOND_US <= self.rate_usd_nano * WINDOW_US:
-            return seen
         sample = grown * SECOND_US // max(took_us, WINDOW_US)
+        if took_us < WINDOW_US:
+            return seen._replace(rate_usd_nano=max(sample, self.rate_usd_nano))  # A burst.
         rate = max(sample, self.rate_usd_nano)
         largest = self.largest_usd_nano
         if not is_turned:

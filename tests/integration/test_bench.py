@@ -148,3 +148,25 @@ async def test_a_killed_worker_leaves_no_fault_in_a_trial_of_it(bootstrap, tmp_p
     assert {name: found[name] for name in faults} == dict.fromkeys(faults, 0)
     assert found["requests"] == len(shape.schedule_s) + 40
     assert 0 < found["p50_ms"] <= found["p99_ms"] <= found["worst_ms"]
+
+
+def test_leases_answers_in_its_contract(bootstrap, environment):
+    """A company over six partitions: every call decided, the budget spent to its end and never past it."""
+    arguments = ("--seconds", "4", "--rate", "60", "--partitions", "6", "--workers", "1")
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "enforcer.cli", "bench", "leases", *arguments),
+            *("--bootstrap", bootstrap, "-o", "json"),
+        ],
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr.decode()
+    answer = json.loads(run.stdout)
+    assert answer.keys() >= CONTRACT | {"by_second", "words"}
+    figures = answer["figures"]
+    assert (figures["overspent_usd"], figures["overlent_usd"], figures["lost"]) == (0, 0, 0)
+    assert figures["holders"] == 6
+    assert figures["first_slice_ms"] > 0
+    assert sum(second["calls"] for second in answer["by_second"]) >= 200
