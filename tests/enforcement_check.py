@@ -77,6 +77,8 @@ class Topics:
     policies: list[Record]
     """As far as compaction has left them."""
     leases: Mapping[int, list[Record]]
+    authored: frozenset[int] | None = None
+    """Offsets of the sets in ``policies`` that their author wrote; None where nobody else did."""
 
 
 async def read_topics(broker: Broker, prefix: str) -> Topics:
@@ -343,6 +345,7 @@ class _Partition:
             if record.key == b"*/set"
             and record.value
             and record.offset < decision.source.policy_offset
+            and (self.topics.authored is None or record.offset in self.topics.authored)
         ]
         used = decision.policy_sets.get("*", "")
         if sets and used and used != sets[-1]:

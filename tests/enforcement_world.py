@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from enforcer.broker.ports import Broker, Partition, Record
+    from enforcer.control.policies import SetChange
+    from enforcer.control.published import Signing
 
 TENANT = "acme"
 TEAMS = 240
@@ -92,14 +94,27 @@ async def apply_policies(broker: Broker, prefix: str, version: int, *, company_u
 
     *company_usd* above 0: with a budget of the whole tenant, of which partitions hold slices.
     """
+    change = await change_policies(broker, prefix, version, company_usd=company_usd)
+    return change.digest
+
+
+async def change_policies(
+    broker: Broker,
+    prefix: str,
+    version: int,
+    *,
+    company_usd: int = 0,
+    signing: Signing | None = None,
+) -> SetChange:
+    """As ``apply_policies``, signed if asked so; the change of everybody's set."""
     words = _WORDS.format(word=word(version), version=version, capped=CAPPED, cap=CAP)
     limits = _LIMITS + (_COMPANY.format(limit=company_usd).lstrip("\n") if company_usd else "")
     texts = {"tenant.yaml": _TENANT, "limits.yaml": limits, "words.yaml": words}
     loaded = policy.load(texts.items(), default_tenant="*")
     assert not loaded.findings, loaded.findings
-    changes = await policies.apply(broker, prefix, loaded.documents)
+    changes = await policies.apply(broker, prefix, loaded.documents, signing=signing)
     # Not what is published: the end of the change may be on its way to the topic yet.
-    return next(change.digest for change in changes if change.scope == "*")
+    return next(change for change in changes if change.scope == "*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,7 @@ class Trust:
     __slots__ = (
         "_documents",
         "_floors",
+        "_looked",
         "_newest",
         "_shown",
         "refused",
@@ -98,6 +99,7 @@ class Trust:
         self._newest: dict[str, tuple[events.PolicySet, Signed]] = {}
         self._documents: dict[tuple[str, str], Signed] = {}
         self._floors: dict[str, int] = {}
+        self._looked: dict[str, int] = {}
         self._shown: dict[str, int] = {}
         """The newest revision of each scope that a topic showed."""
         self.refused: dict[str, Refusal] = {}
@@ -118,6 +120,10 @@ class Trust:
         """``revision`` of each scope."""
         return {scope: found.revision for scope, (found, _) in self._newest.items()}
 
+    def shown(self) -> set[str]:
+        """Scopes whose newest set the policy topic itself has shown."""
+        return {scope for scope in self._newest if self._looked.get(scope) == self.revision(scope)}
+
     def look(
         self, offset: int, key: bytes | None, value: bytes | None, headers: Headers
     ) -> Refusal | None:
@@ -128,7 +134,7 @@ class Trust:
             return self.refuse(Refusal(scope, offset, code))
         if rest == "set":
             self.refused.pop(scope, None)
-            self._shown[scope] = self.revision(scope)
+            self._shown[scope] = self._looked[scope] = self.revision(scope)
         else:
             self._remember(scope, rest.removeprefix("doc/"), key or b"", value, headers)
         return None

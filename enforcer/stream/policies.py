@@ -19,7 +19,7 @@ table's offset change together, at the last step: until then agents decide under
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import orjson
@@ -90,6 +90,17 @@ class PolicyTable:
         for change in changes:
             self._put(change)
         return changes
+
+    def stamp(self, scope: str) -> None:
+        """
+        Date the set of *scope* as of the offset as it is.
+
+        The topic did not show it on the way there, so nobody knows its own: a partition that has all policies entered up
+        to here has this one to enter still.
+        """
+        found = self._in_force.get(scope)
+        if found is not None:
+            self._in_force[scope] = replace(found, offset=self.offset)
 
     def deny(self, scope: str, why: str) -> list[SetInForce]:
         """Deny the requests of *scope* from the offset as it is, until a set of it comes."""

@@ -70,6 +70,7 @@ class PolicyFollower:
         "_rereads",
         "_silence_s",
         "_topic",
+        "_vouched",
         "held",
         "table",
         "trust",
@@ -106,6 +107,8 @@ class PolicyFollower:
         self.held: SignedSets | None = None
         """Where the newest signed set of each scope is kept beside the topics; to be given before ``start``."""
         self._rereads = False
+        self._vouched: set[str] = set()
+        """Scopes that began with a set from beside the topic."""
         self._reader: Reader | None = None
         self._changed = asyncio.Event()
         self._on_change = on_change
@@ -269,11 +272,12 @@ class PolicyFollower:
                 history.take(signed, is_shown=False)
 
     def _begin_with(self, trust: Trust, history: History) -> None:
-        scopes = set()
+        scopes: set[str] = set()
         for scope, key, value in trust.vouched(history):
             self._tell(self.table.revise(key, value))
             scopes.add(scope)
         self._hold(scopes)
+        self._vouched |= scopes
         if scopes:
             self._changed.set()
 
@@ -281,6 +285,8 @@ class PolicyFollower:
         """Tell what the topic ends on and is not believed; deny the scopes whose set nobody has any more."""
         for refusal in [*trust.refused.values()]:
             self._tell_refused(refusal)
+        for scope in self._vouched - trust.shown():
+            self.table.stamp(scope)
         missing = trust.missing(self.table.offset)
         self._refuse(missing)
         for refusal in missing:

@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 from enforcer import events, state
 from enforcer.errors import EnforcerError
+from enforcer.policy.signing import Verifier
 from enforcer.state import leases
 from enforcer.stream import commit, restore, takeover, tenure
 from enforcer.stream.inputs import Inputs
@@ -349,6 +350,28 @@ def _leases_out_of_order(put: Callable[..., None]) -> None:
     put(takeover, "read_tail", reading)
 
 
+def _unsigned(put: Callable[..., None]) -> None:
+    """A worker with keys believes every record, whoever signed it."""
+
+    def believed(*_: Any) -> str:
+        return ""
+
+    put(Verifier, "refusal", believed)
+
+
+def _older_signed(put: Callable[..., None]) -> None:
+    """A worker with keys takes any signed set, the newest and those before it."""
+    refused = PolicyFollower._is_refused
+
+    def refusing(self: Any, record: Any) -> bool:
+        if self.trust is not None and record.key == b"*/set":
+            self.trust._newest.pop("*", None)
+            self.trust._floors.pop("*", None)
+        return refused(self, record)
+
+    put(PolicyFollower, "_is_refused", refusing)
+
+
 @dataclass(frozen=True, slots=True)
 class Bug:
     """*put_in* patches the code; it is looked for from the seed *first* on, under *faults* if any are named."""
@@ -385,6 +408,8 @@ BUGS: dict[str, Bug] = {
     "evaluated-again": Bug(_evaluated_again),
     "starts": Bug(_starts_uncounted, 3),
     "lease-early": Bug(_slice_before_its_grant, company=12),
+    "unsigned": Bug(_unsigned, 4),
+    "older-signed": Bug(_older_signed, 4),
     "lease-free": Bug(_recalled_is_free, company=2),
     "lease-order": Bug(_leases_out_of_order, company=2),
 }

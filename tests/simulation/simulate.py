@@ -22,7 +22,8 @@ for _path in (HERE, HERE.parent):
     if str(_path) not in sys.path:
         sys.path.insert(0, str(_path))
 
-from sabotage import BUGS, sabotaged  # noqa: E402 — the path comes first
+from intruder import KINDS  # noqa: E402 — the path comes first
+from sabotage import BUGS, sabotaged  # noqa: E402 — as above
 from universe import FAULTS, STRIKES, Outcome, simulate  # noqa: E402 — as above
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ SOMETIMES = (
     "verdict redone", "policy changed between verdict and commit", "poison refused", "damaged table found at opening",
     "standby took over", "handed over, whole",
     "slice granted", "slice recalled", "slice repaid",
+    *(f"intruder {kind}" for kind in KINDS),
 )  # fmt: skip
 """What must have happened somewhere in a run of SEEDS_FOR_ALL seeds or more."""
 SEEDS_FOR_ALL = 50

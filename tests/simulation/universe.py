@@ -23,11 +23,12 @@ from enforcement_world import (
     BREAKS,
     KILLS,
     Traffic,
-    apply_policies,
+    change_policies,
     make_topics,
     send_all,
     until_committed,
 )
+from intruder import Intruder
 
 from enforcer import events
 from enforcer.engine import Engine
@@ -57,8 +58,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 PREFIX = "s"
+SIGNED_SETS = -1
+"""What a disk calls the table of signed policies."""
 SESSION_MS = 1_500
 OWNED_ONE_IN = 4
+SIGNED_ONE_IN = 4
 FINISH_S = 60.0
 TRACE_LINES = 4_000
 EXPECTED_ENDS = (AgentFencedError, AgentCorruptedError, TableWriteError, UnavailableError)
@@ -178,6 +182,8 @@ class Plan:
     is_compacted_soon: bool
     company_usd: int = 0
     """Of a budget of the whole tenant, of which partitions hold slices; 0: none."""
+    is_signed: bool = False
+    """Policies are signed, and somebody without the key writes to their topic."""
 
 
 FAULTS = (
@@ -209,6 +215,7 @@ def draw(seed: int, faults: Sequence[str] = (), company: int | None = None) -> P
         poison=((), (), (BREAKS,), (KILLS,))[seed % 4],
         is_compacted_soon=rng.random() < 0.5,
         company_usd=(0, 0, 3, 0, 0, 0, 9, 0)[seed % 8] if company is None else company,
+        is_signed=seed % SIGNED_ONE_IN == 0,
     )
 
 
@@ -271,13 +278,14 @@ class Machine:
         self.broker = SimulatedBroker(self._universe.cluster, process)
         engine = JudgingEngine(process, self._universe.storm.marks)
         self.worker = worker = Worker(
-            quick_config(PREFIX, self.name),
+            quick_config(PREFIX, self.name, policy_keys=self._universe.intruder.keys),
             broker=self.broker,
             engine=engine,
             metrics=Metrics(),
             open_table=lambda partition: self.disk.open(partition, process),
         )
         engine.in_force = lambda: worker.policies.table.offset
+        worker.open_signed_sets = lambda: self.disk.open(SIGNED_SETS, process)
         await worker.run()
 
     async def stop(self) -> None:
@@ -309,6 +317,7 @@ class Universe:
         self._seed = seed
         self._client = SimulatedBroker(self.cluster, Process("client"))
         self._versions: dict[str, int] = {}
+        self.intruder = Intruder(self._client, PREFIX, self.storm.marks, is_signed=plan.is_signed)
         self._stood_by: set[tuple[str, object]] = set()
         """Process and partition: it had a warm copy."""
 
@@ -344,7 +353,7 @@ class Universe:
         await make_topics(client, PREFIX, plan.partitions)
         if plan.is_compacted_soon:
             await client.alter_topic_configs({f"{PREFIX}.state": {"delete.retention.ms": "4000"}})
-        self._versions[await self._apply(1)] = 1
+        await self._apply(1)
         for number in range(plan.machines):
             self.machines.append(Machine(self, f"m{number}"))
         await asyncio.sleep(0.3 + self.rng.random())
@@ -360,6 +369,7 @@ class Universe:
         )
         self.storm.is_over = False
         changing = asyncio.ensure_future(self._change_policies())
+        intruding = asyncio.ensure_future(self._intrude())
         self.storm.strikes = [Strike(*strike) for strike in plan.strikes]
         for fault in plan.faults:
             await asyncio.sleep(self.rng.random() * 1.2)
@@ -368,6 +378,7 @@ class Universe:
         await sending
         self.storm.is_over = True
         await changing
+        await intruding
         await self._calm_end()
 
     async def _calm_end(self) -> None:
@@ -392,6 +403,7 @@ class Universe:
         log = self.cluster.log(f"{PREFIX}.policies", 0)
         gone = [e for e in log.compacted if e.status == "committed"]
         topics.policies = sorted([*topics.policies, *gone], key=lambda record: record.offset)
+        topics.authored = self.intruder.authored if self.plan.is_signed else None
         found = check(
             topics,
             self._versions,
@@ -442,10 +454,23 @@ class Universe:
         rows = {k: v for k, v in folded.items() if v is not None and k not in to_come}
         return rows, to_come
 
-    async def _apply(self, version: int) -> str:
-        return await apply_policies(
-            self._client, PREFIX, version, company_usd=self.plan.company_usd
+    async def _apply(self, version: int) -> None:
+        change = await change_policies(
+            self._client,
+            PREFIX,
+            version,
+            company_usd=self.plan.company_usd,
+            signing=self.intruder.author,
         )
+        self._versions[change.digest] = version
+        self.intruder.saw(change.offset)
+
+    async def _intrude(self) -> None:
+        """Somebody who can write the policy topic, and has no key, does so all the while."""
+        rng = random.Random(f"{self._seed} intruder")
+        while self.plan.is_signed and not self.storm.is_over:
+            await asyncio.sleep(0.1 + rng.random() * 0.6)
+            self.note("intrudes", await self.intruder.write(rng))
 
     async def _change_policies(self) -> None:
         rng = random.Random(f"{self._seed} policies")
@@ -453,8 +478,7 @@ class Universe:
         while not self.storm.is_over:
             await asyncio.sleep(0.2 + rng.random() * 1.5)
             version += 1
-            digest = await self._apply(version)
-            self._versions[digest] = version
+            await self._apply(version)
             self.storm.marks.sometimes("policy changed")
 
     # -- faults ----------------------------------------------------------------------------------------------
