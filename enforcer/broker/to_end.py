@@ -40,7 +40,7 @@ async def read_to(
         elif clock() - moved_s > silence_s:
             topic, partition = left[0]
             raise UnavailableError(
-                f"{topic}-{partition} gives nothing for {silence_s:g} s, and there is something to read",
+                f"{topic}-{partition} cannot be read: it gives nothing for {silence_s:g} s of what is in it",
                 help="is the partition's leader there? `enforcer doctor`",
                 code="silent",
             )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from enforcer.broker.to_end import read_to
 from enforcer.errors import EnforcerError
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ class Follower:
         self._positions.update(await reader.offsets_begin([self._policies]))
         end = (await reader.offsets_end([self._policies]))[self._policies]
         self._place(reader)
-        while (reader.position(*self._policies) or 0) < end:
-            self._sort(await reader.poll(_POLL_MS))
+        async for polled in read_to(reader, {self._policies: end}):
+            self._sort(polled)
 
     def _place(self, reader: Reader) -> None:
         reader.assign([*self._decisions, self._policies])

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ from enforcer.stream.timers import due_rows, lists_of
 from enforcer.stream.topology import INPUTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
     from enforcer.broker.ports import LedgerProducer, Outgoing
     from enforcer.store.table import Meta, Table
@@ -96,7 +97,7 @@ class CommitTarget:
     positions: dict[str, int]
     """Changelog (``state``, ``calls``) to the offset up to which the table is whole."""
     ack_timeout_s: float
-    """How long the verdicts of an interval may take to be acknowledged."""
+    """How long the verdicts of an interval may take to be acknowledged, and then its records."""
 
 
 def offsets_of(position: events.PositionRow) -> tuple[int, int, int]:
@@ -143,10 +144,11 @@ async def commit(target: CommitTarget, cut: Cut, *, now_ms: int) -> None:
         partition,
         [*_records(cut.changes.state), (_POSITION_KEY, position_value, (), None)],
     )
-    for send in sends:
-        await send
-    calls_end = await calls + len(cut.changes.calls) if calls is not None else None
-    state_end = await state + len(cut.changes.state) + 1
+    async with _in_time(target, "records"):
+        for send in sends:
+            await send
+        calls_end = await calls + len(cut.changes.calls) if calls is not None else None
+        state_end = await state + len(cut.changes.state) + 1
 
     # 3. For lag tools.
     if cut.tells_group:
@@ -177,16 +179,23 @@ async def commit(target: CommitTarget, cut: Cut, *, now_ms: int) -> None:
 async def _acknowledged(target: CommitTarget, cut: Cut) -> int | None:
     """The offset after the last verdict of the interval; None if it told nothing."""
     end: int | None = None
+    async with _in_time(target, "verdicts"):
+        for ack, count in cut.interval.acks:
+            end = await ack + count
+    return end
+
+
+@asynccontextmanager
+async def _in_time(target: CommitTarget, what: str) -> AsyncIterator[None]:
+    """A broker that says neither yes nor no is given so long; begin, offsets and commit have a bound of the ledger's own."""
     try:
         async with asyncio.timeout(target.ack_timeout_s):
-            for ack, count in cut.interval.acks:
-                end = await ack + count
+            yield
     except TimeoutError as error:
         raise UnavailableError(
-            f"verdicts of partition {target.partition} were not acknowledged in time",
+            f"{what} of partition {target.partition} were not acknowledged in time",
             code="indefinite",
         ) from error
-    return end
 
 
 def _records(changes: list[tuple[bytes, bytes | None]]) -> list[Outgoing]:

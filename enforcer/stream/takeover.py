@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import structlog
 
 from enforcer import events
+from enforcer.broker.to_end import read_to
 from enforcer.errors import EnforcerError, IntegrityError, UnavailableError
 from enforcer.stream.commit import offsets_of
 from enforcer.stream.installation import MisalignedError
@@ -182,14 +183,9 @@ async def _refuse_orphaned_ledger(services: Services, partition: int) -> None:
         end = (await reader.offsets_end([(topic, partition)]))[topic, partition]
         reader.assign([(topic, partition)])
         await reader.seek_to_beginning((topic, partition))
-        clock = asyncio.get_running_loop().time
-        before, moved_s = -1, clock()
-        while (at := reader.position(topic, partition) or 0) < end:
-            if at != before:
-                before, moved_s = at, clock()
-            elif clock() - moved_s > services.config.step_timeout_ms / 1000:
-                raise UnavailableError(f"{topic}-{partition} cannot be read")
-            if await reader.poll(POLL_MS):
+        silence_s = services.config.step_timeout_ms / 1000
+        async for polled in read_to(reader, {(topic, partition): end}, silence_s=silence_s):
+            if polled:
                 raise IntegrityError(
                     f"partition {partition} has a ledger, but its position is gone from "
                     f"{services.config.topic('state')}",

@@ -65,7 +65,9 @@ class Intruder:
         newest = sets[-1]
         named = events.decode_policy_set(newest.value or b"")
         # All rules taken out: whoever believes it allows what is forbidden.
-        empty = events.PolicySet("*", named.revision + 5, documents=[], digest=policy.set_digest([]))
+        empty = events.PolicySet(
+            "*", named.revision + 5, documents=[], digest=policy.set_digest([])
+        )
         value = events.encode_policy_set(empty)
         if kind == "unsigned":
             return [(b"*/set", value, (), None)]

@@ -157,6 +157,23 @@ async def test_verdicts_that_are_never_acknowledged_stop_it(cluster, target):
     assert cluster.journal == []
 
 
+@pytest.mark.parametrize("topic", ["audit", "calls", "state"])
+async def test_records_that_are_never_acknowledged_stop_it(target, monkeypatch, topic):
+    """Step 2 too: a broker that says neither yes nor no holds a partition up for a bounded time, and the table is as it was."""
+    send = target.ledger.send
+
+    def silent(name, partition, records):
+        if name.endswith(f".{topic}"):
+            return asyncio.get_running_loop().create_future()
+        return send(name, partition, records)
+
+    monkeypatch.setattr(target.ledger, "send", silent)
+    with pytest.raises(UnavailableError, match="records of partition 0") as error:
+        await commit(target, cut(), now_ms=NOW_MS)
+    assert error.value.code == "indefinite"
+    assert target.table.rows() == OLD
+
+
 @pytest.mark.parametrize(
     ("acks", "keep", "before", "after"),
     [
