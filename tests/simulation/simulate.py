@@ -8,6 +8,7 @@ fault or a place of death never struck in all of it: such a run has not tested w
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import multiprocessing
 import os
@@ -127,6 +128,9 @@ def _one(job: tuple[int, str, Iterable[str]]) -> Outcome:
         outcome = simulate(seed, tuple(faults) or (bug.faults if bug else ()), company)
     if not outcome.found.problems:
         outcome.trace = []
+    # Workers have garbage collected as good as never; a world that is over is all garbage.
+    gc.unfreeze()
+    gc.collect()
     return outcome
 
 
