@@ -67,8 +67,12 @@ class Line(asyncio.Protocol):
 
     @property
     def is_open(self) -> bool:
-        """Whether something can be asked."""
-        return bool(self._connection.connected())
+        """
+        Whether something can be asked.
+
+        Of a reset aiokafka learns turns of the loop later; what is asked meanwhile would neither be answered nor lost.
+        """
+        return not self._transport.is_closing() and bool(self._connection.connected())
 
     def ask(
         self,

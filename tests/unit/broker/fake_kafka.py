@@ -18,6 +18,7 @@ class Connection:
         self._client_id = "enforcer"
         self._last_action = 0.0
         self._is_open = True
+        self._is_reset = False
         self.line: Any = None
         self.sent: list[bytes] = []
         self.unanswered: list[int] = []
@@ -25,6 +26,9 @@ class Connection:
 
     def connected(self) -> bool:
         return self._is_open
+
+    def is_closing(self) -> bool:
+        return self._is_reset or not self._is_open
 
     def set_protocol(self, line: Any) -> None:
         self.line = line
@@ -43,7 +47,13 @@ class Connection:
     def close(self) -> None:
         if self._is_open:
             self._is_open = False
-            self.line.connection_lost(None)
+            if not self._is_reset:
+                self.line.connection_lost(None)
+
+    def reset(self) -> None:
+        """By the peer: the library, whose reading task has not run yet, still thinks that it is connected."""
+        self._is_reset = True
+        self.line.connection_lost(ConnectionResetError())
 
     abort = close
 

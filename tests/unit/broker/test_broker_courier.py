@@ -86,6 +86,26 @@ async def test_a_slow_answer_holds_up_its_own_partitions_alone(
     await courier.close()
 
 
+async def test_what_waits_behind_a_connection_that_is_reset_is_not_lost_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It goes over another one; on the one that is gone its answer would never come, nor its loss."""
+    kafka, courier, config = desk(monkeypatch)
+    first = lane(courier, config, 1).send("t", 0, [RECORD])
+    await turns()
+    (gone,) = kafka.open
+    behind = lane(courier, config, 2).send("t", 1, [RECORD])
+    gone.reset()
+    await asyncio.sleep(0.1)
+    assert len(gone.sent) == 1
+    for connection in kafka.open:
+        while connection.unanswered:
+            connection.acknowledge((0, 0, 1), (1, 0, 2))
+            await turns()
+    assert (await first, await behind) == (1, 2)
+    await courier.close()
+
+
 async def test_what_a_connection_loses_is_sent_again_byte_for_byte(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

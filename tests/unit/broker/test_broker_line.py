@@ -61,6 +61,19 @@ def test_what_waits_is_told_when_the_connection_is_lost_and_so_is_the_library() 
         asked(line, 1)
 
 
+def test_a_connection_that_was_reset_takes_no_question_though_the_library_thinks_it_open() -> None:
+    """It would neither be answered nor lost; nor would it by another line over the same connection."""
+    connection = Connection()
+    line = Line(connection)
+    got = asked(line, 1)
+    connection.reset()
+    assert connection.connected()
+    assert [type(each) for each in got] == [kafka_errors.KafkaConnectionError]
+    for each in (line, Line(connection)):
+        with pytest.raises(kafka_errors.KafkaConnectionError):
+            asked(each, 1)
+
+
 @pytest.mark.parametrize(
     "stream",
     [
