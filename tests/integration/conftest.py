@@ -19,14 +19,6 @@ LONGEST_FIRST = (
 
 
 def pytest_collection_modifyitems(items):
-    """
-    The longest come first.
-
-    A socket that some test left open is told, not held against the test in which it happens to be collected.
-    """
+    """The longest come first."""
     order = {name: number for number, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
-    told = pytest.mark.filterwarnings("default::pytest.PytestUnraisableExceptionWarning")
-    for item in items:
-        if "integration" in item.path.parts:
-            item.add_marker(told)

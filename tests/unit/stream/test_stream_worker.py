@@ -11,7 +11,13 @@ from stream_desk import ACME, NOW_MS, Cluster, Shelf, config, deny_word, until
 from enforcer import events
 from enforcer.broker import Assignment
 from enforcer.engine import Engine
-from enforcer.errors import AgentFencedError, ConfigError, IntegrityError, UnavailableError
+from enforcer.errors import (
+    AgentFencedError,
+    ConfigError,
+    IntegrityError,
+    NotFoundError,
+    UnavailableError,
+)
 from enforcer.stream import memory
 from enforcer.stream import worker as worker_module
 from enforcer.stream.commit import TableWriteError
@@ -259,7 +265,7 @@ async def test_more_partitions_than_at_the_start_end_the_worker(cluster):
 async def test_an_installation_that_does_not_fit_is_refused(cluster):
     """Without its topics a worker joins no group."""
     del cluster.topics["enforcer.state"]
-    with pytest.raises(ConfigError):
+    with pytest.raises(NotFoundError, match=r"enforcer\.state"):
         await worker_on(cluster).run()
     assert cluster.seat is None
 
