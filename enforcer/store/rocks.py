@@ -14,6 +14,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 from rocksdict import (
+    BlockBasedIndexType,
     BlockBasedOptions,
     Cache,
     DbClosedError,
@@ -42,6 +43,7 @@ _BLOCK_CACHE_BYTES = 64 << 20
 _OPEN_FILES_MAX = 128
 """Of one table; a file has up to 64 MiB."""
 _PAGE_ROWS = 1_000
+_METADATA_BLOCK_BYTES = 16 << 10
 _FAMILY = "default"
 _ROWS = bytes([OWN[0] + 1])
 _FULL = ("no space left", "file too large", "disk quota exceeded", "space limit reached")
@@ -263,6 +265,12 @@ def _options() -> Any:
     # Filters and indexes grow with the rows: in the cache they are bounded with all the rest.
     blocks.set_cache_index_and_filter_blocks(True)
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(True)
+    # In pieces: that of a large file as one block is more than a shard of the cache takes, and would be read,
+    # and decompressed, again for every row.
+    blocks.set_index_type(BlockBasedIndexType.two_level_index_search())
+    blocks.set_partition_filters(True)
+    blocks.set_metadata_block_size(_METADATA_BLOCK_BYTES)
+    blocks.set_pin_top_level_index_and_filter(True)
     # Most reads of call rows look for keys that do not exist.
     blocks.set_bloom_filter(10, False)
     options = Options(raw_mode=True)

@@ -330,3 +330,16 @@ def test_a_walk_over_a_table_leaves_the_cache_to_the_rows_that_are_read(tmp_path
         table.get(key)
     assert memory_bytes()["block_cache"] - before > 2_000_000
     table.close()
+
+
+def test_indexes_and_filters_of_files_are_in_pieces(tmp_path: Path) -> None:
+    """As one block, that of a large file fits no shard of the cache, and each read of a row would decompress all of it."""
+    table = RocksTable(tmp_path / "t")
+    table.write({b"%08d" % (row * 7_919 % 40_000): os.urandom(200) for row in range(40_000)})
+    database = table._database
+    database.flush()
+    properties = database.property_value("rocksdb.aggregated-table-properties")
+    pieces = int(properties.partition("# index partitions=")[2].partition(";")[0])
+    table.close()
+
+    assert pieces > 3
