@@ -44,6 +44,7 @@ from enforcement_world import (  # noqa: E402 — as above
 
 from enforcer.broker import BrokerConfig, KafkaBroker  # noqa: E402 — as above
 from enforcer.control.repartition import house, repartition  # noqa: E402 — as above
+from enforcer.telemetry import setup_logging  # noqa: E402 — as above
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,6 +150,8 @@ def main() -> int:
         asyncio.run(_victim(json.loads(sys.argv[1])))
         return 0
     from chaos_run import own_stack
+
+    setup_logging("error")
 
     with tempfile.TemporaryDirectory() as kafka, tempfile.TemporaryDirectory() as directory:
         stack = own_stack(Path(kafka))
