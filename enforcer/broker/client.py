@@ -65,6 +65,8 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "_last_action",
     ),
     "AIOKafkaClient": ("_get_conn",),
+    # Records are read where the library's own reader gives up.
+    "_DefaultRecordBatchPy": ("_buffer", "_maybe_uncompress", "_num_records", "_pos"),
     # A consumer that does not stop in time is cut.
     "AIOKafkaConsumer": ("_fetcher", "_coordinator", "_closed", "_client"),
     "Fetcher": ("_fetch_task",),

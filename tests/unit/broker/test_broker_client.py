@@ -17,6 +17,7 @@ from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.producer.message_accumulator import MessageBatch
+from aiokafka.record.default_records import DefaultRecordBatchBuilder, _DefaultRecordBatchPy
 from aiokafka.structs import TopicPartition
 
 from enforcer.broker import BrokerConfig, client
@@ -58,6 +59,9 @@ async def test_every_private_name_exists() -> None:
         "AIOKafkaConsumer": consumer,
         "Fetcher": fetcher,
         "GroupCoordinator": coordinator,
+        "_DefaultRecordBatchPy": _DefaultRecordBatchPy(
+            DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 10).build()
+        ),
     }
     try:
         assert set(objects) == set(client.PRIVATE_NAMES)

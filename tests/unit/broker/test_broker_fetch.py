@@ -10,7 +10,9 @@ from aiokafka import errors as kafka_errors
 from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.protocol.fetch import FetchRequest_v10, FetchResponse_v10
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,10 +120,7 @@ def marker(base: int, producer: int, kind: int) -> bytes:
     body = builder.build()
     attributes = struct.unpack_from(">h", body, 21)[0] | 0x20
     struct.pack_into(">h", body, 21, attributes)
-    from aiokafka.record.util import calc_crc32c
-
-    struct.pack_into(">I", body, 17, calc_crc32c(bytes(body[21:])))
-    return placed(body, base)
+    return placed(bytearray(sealed(body)), base)
 
 
 def placed(body: bytearray, base: int) -> bytes:
@@ -201,6 +200,46 @@ def test_a_wrong_checksum_is_told() -> None:
     broken[-1] ^= 1
     with pytest.raises(kafka_errors.CorruptRecordException):
         batches.read(PLACE, bytes(broken), begin=0, aborted=())
+
+
+def sealed(body: bytearray) -> bytes:
+    """With the checksum of what it holds now."""
+    struct.pack_into(">I", body, 17, calc_crc32c(bytes(body[21:])))
+    return bytes(body)
+
+
+def test_a_header_whose_name_is_no_text_stops_nobody() -> None:
+    """A broker takes it: its record is read like every other, in the batch and behind it."""
+    plain = batch(0, 3)
+    body = bytearray(plain)
+    body[body.index(b"\x02h\x021") + 1] = 0xFF
+    read = batches.read(PLACE, sealed(body) + batch(3, 1), begin=0, aborted=())
+    assert [list(record.headers) for record in read] == [
+        [("h", b"0")],
+        [("\N{REPLACEMENT CHARACTER}", b"1")],
+        [("h", b"2")],
+        [("h", b"0")],
+    ]
+    expected = batches.read(PLACE, plain + batch(3, 1), begin=0, aborted=())
+    assert [r._replace(headers=()) for r in read] == [r._replace(headers=()) for r in expected]
+
+
+@pytest.mark.parametrize("codec", [1, 5])
+def test_a_batch_that_cannot_be_unpacked_is_told(codec: int) -> None:
+    """Bytes that are no gzip, a codec that nobody knows: an error of the partition, as a wrong checksum is."""
+    body = bytearray(batch(0, 2))
+    struct.pack_into(">h", body, 21, codec)
+    with pytest.raises(kafka_errors.KafkaError):
+        batches.read(PLACE, sealed(body), begin=0, aborted=())
+
+
+@pytest.mark.parametrize("magic", [0, 1])
+def test_messages_of_old_formats_are_refused_by_name(magic: int) -> None:
+    """What Kafka before 0.11 wrote has no producers, hence no transactions."""
+    builder = LegacyRecordBatchBuilder(magic, 0, 1 << 20)
+    builder.append(0, 1_000, b"k", b"v")
+    with pytest.raises(kafka_errors.CorruptRecordException, match=r"before Kafka 0\.11"):
+        batches.read(PLACE, bytes(builder.build()), begin=0, aborted=())
 
 
 def test_a_record_is_a_record_of_the_port() -> None:
