@@ -82,8 +82,8 @@ class _Node:
         self.session = session
         self.line: Line | None = None
         self.connecting: asyncio.Task[None] | None = None
-        self.asked: dict[Partition, tuple[Place, int]] | None = None
-        """In flight: for what, and after how many seeks of each."""
+        self.asked: dict[Partition, tuple[Place, int, int]] | None = None
+        """In flight: for what, after how many seeks of each, and from where on."""
         self.begun_s = self.came_s = self.not_before_s = 0.0
 
 
@@ -147,7 +147,8 @@ class Fetching:
                 continue
             wanted = {p.tp: p.fetched for p in places if self._has_room(p)}
             if wanted:
-                self._ask(node, wanted, {p.tp: (p, p.seeks) for p in places if p.tp in wanted})
+                asked = {p.tp: (p, p.seeks, p.fetched) for p in places if p.tp in wanted}
+                self._ask(node, wanted, asked)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -203,7 +204,10 @@ class Fetching:
         )
 
     def _ask(
-        self, node: _Node, wanted: dict[Partition, int], asked: dict[Partition, tuple[Place, int]]
+        self,
+        node: _Node,
+        wanted: dict[Partition, int],
+        asked: dict[Partition, tuple[Place, int, int]],
     ) -> None:
         if node.line is None or not node.line.is_open:
             node.line = None
@@ -228,6 +232,8 @@ class Fetching:
         except Exception:  # noqa: BLE001 — whatever it is, there is no connection
             connection = None
         node.connecting = None
+        if self._is_closed:
+            return
         if connection is None:
             self._lost(node, kafka_errors.NodeNotReadyError())
             return
@@ -247,8 +253,9 @@ class Fetching:
         if asked is None or self._is_closed:
             return
         for tp, found in answer.found.items():
-            place, seeks = asked.get(tp, (None, 0))
-            if place is None or place.seeks != seeks:
+            place, seeks, at = asked.get(tp, (None, 0, 0))
+            # Two nodes may have been asked for one that moved: the second to answer tells what was told.
+            if place is None or place.seeks != seeks or place.fetched != at:
                 continue
             if found.code == 0:
                 self._taker.came(place, found)
@@ -278,7 +285,7 @@ class Fetching:
             return
         node.not_before_s = time.monotonic() + self._config.retry_backoff_ms / 1000
         self._client.force_metadata_update().add_done_callback(retrieve)
-        self.look()
+        self.look_soon()  # Not now: it may be a look that has come here.
 
     def _look_for_late(self) -> None:
         """Close the connections on which an answer is late."""

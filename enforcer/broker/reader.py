@@ -62,7 +62,7 @@ class Place:
         self.end: int | None = None
         """As the newest answer since the last seek told it."""
         self.seeks = 0
-        """An answer to what was asked before a seek is not looked at."""
+        """An answer to what was asked before the newest one is not looked at."""
         self.is_placed = False
         self.is_paused = False
         self.parked: list[_Parked] = []
@@ -80,6 +80,11 @@ class Place:
         self.is_placed = True
         self.clear()
         self.error = None
+
+    def leave(self) -> None:
+        """It is assigned no more: what is under way for it is nobody's."""
+        self.seeks += 1
+        self.clear()
 
     def park(self, found: Fetched) -> None:
         """Keep what was fetched."""
@@ -141,7 +146,9 @@ class KafkaReader:
         if wanted == self._places.keys():
             return
         for tp in self._places.keys() - wanted:
-            self._ready.pop(self._places.pop(tp), None)
+            gone = self._places.pop(tp)
+            gone.leave()
+            self._ready.pop(gone, None)
         for tp in partitions:
             if tp not in self._places:
                 self._places[tp] = Place(tp)

@@ -273,3 +273,59 @@ async def test_a_poll_that_waits_ends_with_the_reader() -> None:
     await desk.reader.close()
     with pytest.raises(UnavailableError):
         await asyncio.wait_for(polling, 1)
+
+
+async def test_an_answer_for_what_is_assigned_no_more_is_nobodys() -> None:
+    """Not even when the partition was assigned again meanwhile, and is read from elsewhere."""
+    desk = Desk()
+    await desk.read(0, 1)
+    desk.reader.assign([("t", 1)])
+    desk.reader.assign([("t", 0), ("t", 1)])
+    desk.reader.seek("t", 0, 7)
+    desk.answer((0, 0, 9, batch(0, 9)), (1, 0, 1, batch(0, 1)))
+    assert await offsets(desk.reader) == {1: [0]}
+    assert desk.reader.position("t", 0) == 7
+    desk.reader.assign([("t", 1)])
+    desk.answer((0, 0, 9, batch(0, 9)))
+    assert await offsets(desk.reader) == {}
+    await desk.reader.close()
+
+
+async def test_what_two_leaders_answer_is_delivered_once() -> None:
+    """The old one's answer is still under way when the new one is asked, which knows of less."""
+    desk = Desk()
+    await desk.read(0)
+    old = desk.connection
+    desk.kafka.leaders[0] = 1
+    desk.reader.resume(("t", 0))
+    await turns()
+    new = desk.connection
+    assert new is not old
+    rows = [(0, 0, 3, 3, 0, [], batch(0, 1) + batch(1, 2))]
+    old.answer(FetchResponse_v10(0, 0, 77, [("t", rows)]).encode())
+    desk.answer((0, 0, 1, batch(0, 1)))
+    assert await offsets(desk.reader) == {0: [0, 1, 2]}
+    assert desk.reader.position("t", 0) == 3
+    await turns()
+    assert desk.asked() == {0: 3}
+    await desk.reader.close()
+
+
+async def test_nothing_of_a_reader_that_closes_while_it_connects_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No timer of it is left."""
+    desk = Desk()
+    there, connects = asyncio.Event(), desk.kafka._get_conn
+
+    async def slowly(node: int, *, group: str) -> Connection | None:
+        await there.wait()
+        return await connects(node, group=group)
+
+    monkeypatch.setattr(desk.kafka, "_get_conn", slowly)
+    await desk.read(0)
+    closing = asyncio.create_task(desk.reader.close())
+    await turns()
+    there.set()
+    await closing
+    assert desk.reader._fetching._watch is None
