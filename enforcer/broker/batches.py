@@ -149,7 +149,7 @@ def _with_any_names(
         key, at = sized(at)
         value, at = sized(at)
         count, at = decode_varint(data, at)
-        headers: list[tuple[str, bytes | None]] = []
+        headers: list[tuple[str, Any]] = []
         for _ in range(count):
             name, at = sized(at)
             held, at = sized(at)

@@ -224,9 +224,24 @@ def test_a_header_whose_name_is_no_text_stops_nobody() -> None:
     assert [r._replace(headers=()) for r in read] == [r._replace(headers=()) for r in expected]
 
 
-@pytest.mark.parametrize("codec", [1, 5])
+@pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
+def test_every_codec_that_a_gateway_may_write_with_is_read(codec: str) -> None:
+    """The producer chooses it, and some choose one unasked: without its library one batch would stop a partition."""
+    number = ["none", "gzip", "snappy", "lz4", "zstd"].index(codec)
+    builder = DefaultRecordBatchBuilder(2, number, 0, -1, 0, 0, 1 << 20)
+    for n in range(50):
+        builder.append(n, 1_000, b"k", b"the same again and again", [("h", None)])
+    body = bytes(builder.build())
+    assert struct.unpack_from(">h", body, 21) == (number,)
+    read = batches.read(PLACE, body, begin=48, aborted=())
+    assert [(r.offset, r.value) for r in read] == [
+        (n, b"the same again and again") for n in (48, 49)
+    ]
+
+
+@pytest.mark.parametrize("codec", [1, 2, 3, 4, 5])
 def test_a_batch_that_cannot_be_unpacked_is_told(codec: int) -> None:
-    """Bytes that are no gzip, a codec that nobody knows: an error of the partition, as a wrong checksum is."""
+    """Bytes that are not of their codec, a codec that nobody knows: an error of the partition, as a wrong checksum is."""
     body = bytearray(batch(0, 2))
     struct.pack_into(">h", body, 21, codec)
     with pytest.raises(kafka_errors.KafkaError):
