@@ -101,8 +101,13 @@ class Line(asyncio.Protocol):
         self._transport.write(b"".join((head, name, body)))
 
     def close(self) -> None:
-        """Close the connection; what waits for an answer is lost a turn of the loop later."""
+        """
+        Close the connection; what waits for an answer is lost a turn of the loop later.
+
+        Whatever is not written yet: a peer that is gone takes it never, and a transport that is only closed waits for it.
+        """
         self._connection.close()
+        self._transport.abort()
 
     # -- what the transport says ------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 
 import pytest
@@ -113,3 +114,29 @@ def test_a_version_that_the_broker_does_not_offer_is_not_sent() -> None:
     with pytest.raises(kafka_errors.IncompatibleBrokerVersion):
         line.ask(Question(99, 0, bytes), b"", answered=print, lost=print)
     assert connection.sent == []
+
+
+async def test_what_waits_is_lost_by_a_close_though_the_peer_reads_nothing() -> None:
+    """A host that is gone acknowledges nothing for a quarter of an hour: the rest of a request is not waited for."""
+    is_over = asyncio.Event()
+
+    async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()  # type: ignore[attr-defined] # of a socket
+        await is_over.wait()
+        writer.transport.abort()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    connection = Connection()
+    connection._writer = writer
+    connection._protocol = writer.transport.get_protocol()
+    connection.close = writer.close  # type: ignore[method-assign]
+    line = Line(connection)
+    lost: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+    line.ask(ECHO, b"x" * (32 << 20), answered=lambda _: None, lost=lost.set_result)
+    await asyncio.sleep(0)
+    assert writer.transport.get_write_buffer_size() > 0
+    line.close()
+    assert isinstance(await asyncio.wait_for(lost, 5), kafka_errors.KafkaConnectionError)
+    is_over.set()
+    server.close()
