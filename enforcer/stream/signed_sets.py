@@ -37,11 +37,12 @@ class Held:
 class SignedSets:
     """Over a table of its own."""
 
-    __slots__ = ("_revisions", "_table")
+    __slots__ = ("_kept", "_table")
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._revisions: dict[str, int] = {}
+        self._kept: dict[str, tuple[int, int]] = {}
+        """Of each scope the revision, and how many records there are of it."""
 
     def read(self) -> Iterator[Held]:
         """Everything that is kept; a row that cannot be read is passed over, loudly."""
@@ -54,12 +55,17 @@ class SignedSets:
             except (ValueError, KeyError, TypeError, AttributeError):
                 _log.error("policy_floor_unreadable", scope=scope)
                 continue
-            self._revisions[scope] = held.revision
+            self._kept[scope] = held.revision, len(records)
             yield held
 
     def keep(self, scope: str, revision: int, records: Sequence[Signed]) -> None:
-        """Keep a set in the place of an older one. A disk that does not take it stops nobody: it is logged."""
-        if revision <= self._revisions.get(scope, 0):
+        """
+        Keep a set in the place of an older one, or of one whose documents had not all come.
+
+        A disk that does not take it stops nobody: it is logged.
+        """
+        kept = revision, len(records)
+        if kept <= self._kept.get(scope, (0, 0)):
             return
         row = {"revision": revision, "records": [_as_json(each) for each in records]}
         try:
@@ -67,7 +73,7 @@ class SignedSets:
         except EnforcerError as error:
             _log.error("policy_floor_not_kept", scope=scope, code=error.code)
             return
-        self._revisions[scope] = revision
+        self._kept[scope] = kept
 
     def close(self) -> None:
         """Release the files."""

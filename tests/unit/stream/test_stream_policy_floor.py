@@ -47,6 +47,20 @@ async def test_a_worker_that_starts_again_holds_what_both_topics_have_lost():
     assert (in_force(again), again.trust.refused) == (0, {})
 
 
+async def test_a_set_whose_document_came_after_it_is_held_with_its_document():
+    """Whoever writes a document once more puts it behind its set, once the topic is compacted."""
+    world, table = World(), MemoryTable()
+    world.sign(0)
+    document = next(r for r in world.log.read(0, world.log.end) if r.key != b"*/set")
+    world.log.append(document.key, document.value, document.headers)
+    world.history.append(DOCUMENTS[0].digest.encode(), b"rubbish")
+    world.compact()
+    world.history = world.compacted(world.history)
+    assert in_force(await started(world, table=table)) == 0
+    world.erase_all()
+    assert in_force(await started(world, table=table)) == 0
+
+
 async def test_topics_made_again_do_not_take_a_worker_back():
     """Nor what is then written to them of old."""
     world, table = World(), MemoryTable()
