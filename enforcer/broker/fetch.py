@@ -92,6 +92,10 @@ class Session:
         self._sent = {}
         self._is_anew = True
 
+    def names(self, place: Partition) -> bool:
+        """Whether the broker remembers *place*, and may pass it over."""
+        return place in self._sent
+
     def request(self, wanted: Mapping[Partition, int]) -> bytes:
         """The body of a request for records of *wanted*, from these offsets on."""
         sent = self._sent

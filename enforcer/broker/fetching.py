@@ -116,10 +116,11 @@ class Fetching:
     # -- the way out ------------------------------------------------------------------------------------------
 
     def moved(self, place: Place) -> None:
-        """*place* was put somewhere else: where it ends is to be told."""
+        """*place* was put somewhere else: where it ends is to be told, by whoever leads it then."""
         leader = self._leader(place)
-        if leader in self._nodes:
-            self._nodes[leader].session.forget()
+        for node in self._nodes.values():
+            if node.number == leader or node.session.names(place.tp):
+                node.session.forget()
         self.look_soon()
 
     def look_soon(self) -> None:

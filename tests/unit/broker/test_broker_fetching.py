@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import struct
 import time
 from typing import Any
 
@@ -140,6 +141,25 @@ async def test_a_seek_begins_the_session_anew_so_that_the_end_is_told() -> None:
     assert desk.asked() == {0: 2, 1: 0}, "everything is named again"
     desk.answer((0, 0, 9, batch(0, 9)), (1, 0, 5, b""))
     assert await offsets(desk.reader) == {0: [2, 3, 4, 5, 6, 7, 8]}
+    await desk.reader.close()
+
+
+async def test_a_seek_begins_every_session_anew_that_knows_the_partition() -> None:
+    """It may come back to a leader that remembers it as it was, and has nothing new to say."""
+    desk = Desk()
+    await desk.read(0, 1)
+    old = desk.connection
+    desk.answer((0, 0, 5, b""), (1, 0, 5, b""))
+    await turns()
+    desk.kafka.leaders[0] = 1
+    desk.reader.seek("t", 0, 0)
+    await turns()
+    assert desk.connection is not old
+    desk.kafka.leaders[0] = 0
+    old.answer(FetchResponse_v10(0, 0, 77, []).encode())
+    await turns()
+    names = struct.unpack_from(">i", old.bodies[-1], 25)
+    assert names == (1,), "the topic is named again"
     await desk.reader.close()
 
 
