@@ -321,6 +321,7 @@ async def serve(
                     help="give another one with --metrics-port",
                 ) from error
         detect.warm(vocabularies.wanted([config.state_dir]))
+        detect.pricing.warm()
         with _led_by_signals(running, keys):
             beside = [
                 asyncio.create_task(_tell(parent, running, metrics)),

@@ -62,6 +62,7 @@ def _warm(state_dirs: Iterable[Path]) -> None:
     )
 
     detect.warm(vocabularies.wanted(state_dirs))
+    detect.pricing.warm()
     gc.collect()
     gc.freeze()
 

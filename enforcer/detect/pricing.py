@@ -182,6 +182,11 @@ def _resolve(provider: str, model: str, tier: str | None, day: date) -> Rates | 
     return _rates(merged)
 
 
+def warm() -> None:
+    """Load the price list, 25 to 50 ms, so that the first request does not wait for it."""
+    data_snapshot.get_snapshot()
+
+
 def provider_id(provider: str) -> str:
     """The name that the price list has for a provider, whatever the caller calls it."""
     wanted = provider.strip().lower()

@@ -1,5 +1,7 @@
 """Prices: integers, resolved once, rounded up once, and explicit about what is not known."""
 
+import subprocess
+import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -177,3 +179,23 @@ def test_integer_rates_agree_with_the_price_library(model, fresh, cached, output
         input_tokens=fresh + cached, cached_tokens=cached, output_tokens=output
     )
     assert 0 <= charged - expected * Decimal(10**9) < 1
+
+
+def test_the_price_list_of_a_warm_process_is_loaded():
+    """
+    In a process of its own: before, resolving imports the list; once warm it stands, and nothing more is imported.
+    """
+    program = """
+import sys
+from datetime import date
+from enforcer.detect import pricing
+assert "genai_prices.data" not in sys.modules
+pricing.warm()
+before = set(sys.modules)
+assert pricing.resolve("openai", "gpt-4o", None, date(2026, 11, 2))
+assert set(sys.modules) == before, set(sys.modules) - before
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 0, ended.stderr
