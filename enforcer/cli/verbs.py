@@ -236,6 +236,7 @@ VERBS: tuple[Verb, ...] = (
             "enforcer bench detect --output json",
             "enforcer bench restore --rows 100000 --rounds 1",
             "enforcer bench failover --repeats 1 --kinds killed",
+            "enforcer bench leases --seconds 10 --rate 300",
             "enforcer bench memory --rows 100000 --output json",
             "enforcer bench soak --minutes 2 --rate 200 --page soak.html",
             "enforcer bench peers quix --rounds 1 --seconds 5",

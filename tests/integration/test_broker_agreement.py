@@ -209,14 +209,14 @@ async def test_twenty_handovers_leave_no_record_of_an_older_owner_after_a_claim(
 ) -> None:
     """Owners spam both lanes while they are replaced; once a claim is acknowledged the older ones are refused."""
     d, a = f"{prefix}.d", f"{prefix}.a"
-    refused: list[type[BaseException]] = []
+    refused: list[EnforcerError] = []
 
     async def until_refused(act: Callable[[], Awaitable[object]]) -> None:
         try:
             while True:
                 await act()
         except EnforcerError as error:
-            refused.append(type(error))
+            refused.append(error)
 
     async def keep_books(number: int, ledger: LedgerProducer) -> None:
         await ledger.begin()
@@ -241,7 +241,11 @@ async def test_twenty_handovers_leave_no_record_of_an_older_owner_after_a_claim(
     for owner in owners[:-1]:
         await owner.close()
 
-    assert refused.count(AgentFencedError) == 38
+    # Now and then a broker that is replacing an owner answers its commit with "unknown server error": refused as well.
+    others = [error for error in refused if not isinstance(error, AgentFencedError)]
+    assert len(refused) == 40
+    assert all(isinstance(error, UnavailableError) for error in others), others
+    assert len(others) <= 10, others
     told = b" ".join(await values(broker, d)).split(b"claim ")
     for number, by_owner in enumerate(told[1:]):
         assert set(by_owner.split()) <= {b"%d" % number}
