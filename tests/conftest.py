@@ -35,6 +35,9 @@ settings.register_profile("search", deadline=None, max_examples=2_000)
 settings.load_profile("enforcer")
 # Modules, tests and what they hold are thousands of objects that live on: looked through a hundred times less often.
 gc.set_threshold(50_000, 20, 100)
+# Who is started in the background of a script ignores SIGINT, and so do its children: tests send it to theirs.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOTSTRAP_VARIABLE = "ENFORCER_TEST_BOOTSTRAP"
