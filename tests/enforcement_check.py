@@ -338,18 +338,25 @@ class _Partition:
                     self.found.problem("usage before its turn", (settled, entry.source))
 
     def _check_in_force(self, decision: events.Decision) -> None:
-        """A decision's set is the newest one that stands before its policy offset."""
+        """
+        A decision's set is the newest one that stands before its policy offset.
+
+        Or, where policies are signed, the one after it: a worker that starts, and finds the topic's own record gone
+        or another's, begins with the newest of the history, whose commit may be seen there first.
+        """
         sets = [
-            events.decode_policy_set(record.value).digest
+            (record.offset, events.decode_policy_set(record.value).digest)
             for record in self.topics.policies
             if record.key == b"*/set"
             and record.value
-            and record.offset < decision.source.policy_offset
             and (self.topics.authored is None or record.offset in self.topics.authored)
         ]
         used = decision.policy_sets.get("*", "")
-        if sets and used and used != sets[-1]:
-            self.found.problem("a set that was not in force", (decision.source, used, sets[-1]))
+        before = [digest for offset, digest in sets if offset < decision.source.policy_offset]
+        after = [digest for offset, digest in sets if offset >= decision.source.policy_offset]
+        allowed = before[-1:] + (after[:1] if self.topics.authored is not None else [])
+        if before and used and used not in allowed:
+            self.found.problem("a set that was not in force", (decision.source, used, before[-1]))
 
     def _check_policies(self) -> None:
         """Policies never run backwards, and every change stands once in the ledger."""
