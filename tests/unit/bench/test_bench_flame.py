@@ -110,6 +110,9 @@ async def test_a_running_process_is_looked_at(tmp_path):
         try:
             await flame.record(process.pid, file, seconds=1, title="busy")
         except UnavailableError as error:
+            # Only what the machine forbids: whatever else py-spy says is a failure.
+            if "ermission" not in error.message:
+                raise
             pytest.skip(f"this machine lets no process be traced: {error.message}")
         assert any(name.endswith(".spin") for name in boxes(file.read_text()))
         assert str(tmp_path) not in file.read_text()
